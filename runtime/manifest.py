@@ -61,11 +61,13 @@ class Artifact:
 class Tolerance:
     """How far one output of one artifact may be from its recorded golden output.
 
-    `absolute` bounds every element; `reason` says where the number comes from.
+    `absolute` bounds every element, `rms` the root mean square over the golden set; `reason`
+    says where the numbers come from.
     """
 
     output: str
     absolute: float
+    rms: float
     reason: str
 
 
@@ -103,7 +105,10 @@ class Manifest:
     def files(self) -> tuple[FileEntry, ...]:
         """Every file that the bundle must hold beside `manifest.json`."""
         labels = (self.labels,) if self.labels else ()
-        return (*(a.file for a in self.artifacts), *labels, self.golden.file, *self.extra_files)
+        artifacts = (artifact.file for artifact in self.artifacts)
+        every = (*artifacts, *labels, self.golden.file, *self.extra_files)
+        # Two rungs may share one file: the same model on two providers.
+        return tuple(dict.fromkeys(every))
 
     def to_bytes(self) -> bytes:
         """Return the canonical JSON (sorted keys, no spaces, UTF-8) that the bundle's id hashes."""
@@ -167,7 +172,10 @@ def _golden(fields: Mapping[str, Any]) -> Golden:
         file=_file(fields["file"]),
         count=int(fields["count"]),
         tolerances=tuple(
-            tuple(Tolerance(t["output"], float(t["absolute"]), t["reason"]) for t in rung)
+            tuple(
+                Tolerance(t["output"], float(t["absolute"]), float(t["rms"]), t["reason"])
+                for t in rung
+            )
             for rung in fields["tolerances"]
         ),
     )

@@ -1,0 +1,1 @@
+"""Quantization: ranges -> grids -> corrected biases; formats turn the plan into bytes."""

@@ -1,0 +1,204 @@
+"""A float graph and a plan -> the QDQ graph: integers stored, each op between DQ and Q."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from converters.graphs import Array, clone, constant, initializer, name_of
+from converters.quantize.grid import Grid
+from converters.quantize.plan import WEIGHTED, Plan
+
+
+def quantized(model: ir.Model, plan: Plan) -> ir.Model:
+    """Return a copy of `model` in which every value of `plan` is stored in integers."""
+    return _Writer(clone(model), plan).write()
+
+
+class _Writer:
+    """Walks the graph once; keeps for every value its float and its integer form."""
+
+    def __init__(self, model: ir.Model, plan: Plan) -> None:
+        self._model = model
+        self._plan = plan
+        self._float: dict[str, ir.Value] = {}
+        self._ints: dict[str, ir.Value] = {}
+        self._nodes: list[ir.Node] = []
+        self._constants: dict[str, ir.Value] = {}
+
+    def write(self) -> ir.Model:
+        """Build the new node list and put it in place of the old one."""
+        graph = self._model.graph
+        for value in graph.inputs:
+            self._float[name_of(value)] = value
+        old = list(graph)
+        for node in old:
+            self._node(node)
+        outputs = [self._as_float(name_of(v)) for v in graph.outputs]
+        final = [
+            self._named_output(v, name_of(o)) for v, o in zip(outputs, graph.outputs, strict=True)
+        ]
+        return self._assemble(final)
+
+    def _node(self, node: ir.Node) -> None:
+        name = node.name or ""
+        if name in self._plan.absorbed:
+            # Saturation at the output's grid does it: quantize what was before it.
+            self._store(name_of(node.outputs[0]), self._as_float(name_of(node.inputs[0])))
+        elif name in self._plan.moves:
+            self._move(node)
+        elif name in self._plan.integer and node.op_type in WEIGHTED:
+            self._compute(node, self._weighted_inputs(node))
+        elif name in self._plan.integer:
+            self._compute(node, [self._operand(v) for v in node.inputs])
+        else:
+            self._compute(node, [self._plain(v) for v in node.inputs])
+
+    def _compute(self, node: ir.Node, inputs: list[ir.Value | None]) -> None:
+        copy = self._copy(node, inputs)
+        for old, new in zip(node.outputs, copy.outputs, strict=True):
+            self._store(name_of(old), new)
+
+    def _store(self, name: str, value: ir.Value) -> None:
+        grid = self._plan.values.get(name)
+        if grid is None:
+            self._float[name] = value
+        else:
+            self._ints[name] = self._emit(
+                "QuantizeLinear", [value, *self._grid(name, grid)], f"{name}/quantized", {}
+            )
+
+    def _move(self, node: ir.Node) -> None:
+        grid = self._plan.values[name_of(node.outputs[0])]
+        if node.op_type == "Cast":
+            # The camera's bytes are already on the grid of scale 1.
+            self._ints[name_of(node.outputs[0])] = self._float[name_of(node.inputs[0])]
+            return
+        inputs = [self._moved(v, grid) for v in node.inputs]
+        if node.op_type == "Pad" and len(inputs) < 3:
+            inputs.append(self._constant("pad/zero_point", grid.zero_point))
+        copy = self._copy(node, inputs, suffix="/quantized")
+        for old, new in zip(node.outputs, copy.outputs, strict=True):
+            new.type = ir.TensorType(ir.DataType.from_numpy(grid.dtype))
+            self._ints[name_of(old)] = new
+
+    def _moved(self, value: ir.Value | None, grid: Grid) -> ir.Value | None:
+        array = constant(value)
+        if value is None:
+            return None
+        if array is None:
+            return self._ints[name_of(value)]
+        if array.dtype.kind == "f" and array.size:
+            return self._constant(f"{name_of(value)}/{grid.dtype}", grid.quantize(array))
+        return self._plain(value)
+
+    def _operand(self, value: ir.Value | None) -> ir.Value | None:
+        array = constant(value)
+        if value is None or array is None:
+            return self._plain(value)
+        grid = self._plan.weights.get(name_of(value))
+        return self._plain(value) if grid is None else self._weight(name_of(value), array, grid)
+
+    def _weighted_inputs(self, node: ir.Node) -> list[ir.Value | None]:
+        data, weight = name_of(node.inputs[0]), name_of(node.inputs[1])
+        array = constant(node.inputs[1])
+        assert array is not None
+        grid = self._plan.weights[weight]
+        inputs: list[ir.Value | None] = [self._as_float(data), self._weight(weight, array, grid)]
+        bias = constant(node.inputs[2]) if len(node.inputs) > 2 else None
+        if bias is not None:
+            scale = (self._plan.values[data].scale * grid.scale).astype(np.float32)
+            axis = None if scale.ndim == 0 else 0
+            wide = Grid(scale, np.zeros(scale.shape, np.int32), axis)
+            inputs.append(self._weight(f"{node.name}/bias", bias, wide))
+        return inputs
+
+    def _weight(self, name: str, array: Array, grid: Grid) -> ir.Value:
+        ints = self._constant(f"{name}/{grid.dtype}", grid.quantize(array.astype(np.float32)))
+        attributes = {} if grid.axis is None else {"axis": grid.axis}
+        parameters = self._grid(name, grid)
+        return self._emit("DequantizeLinear", [ints, *parameters], f"{name}/real", attributes)
+
+    def _plain(self, value: ir.Value | None) -> ir.Value | None:
+        array = constant(value)
+        if value is None:
+            return None
+        return (
+            self._as_float(name_of(value))
+            if array is None
+            else self._constant(name_of(value), array)
+        )
+
+    def _as_float(self, name: str) -> ir.Value:
+        if name not in self._float:
+            parameters = self._grid(name, self._plan.values[name])
+            self._float[name] = self._emit(
+                "DequantizeLinear", [self._ints[name], *parameters], f"{name}/real", {}
+            )
+        return self._float[name]
+
+    def _grid(self, name: str, grid: Grid) -> list[ir.Value]:
+        return [
+            self._constant(f"{name}/scale", grid.scale),
+            self._constant(f"{name}/zero_point", grid.zero_point),
+        ]
+
+    def _constant(self, name: str, array: Array) -> ir.Value:
+        known = self._constants.get(name)
+        if known is None or known.const_value is None or known.const_value.dtype != array.dtype:
+            self._constants[name] = known = ir.Value(
+                name=name, const_value=ir.tensor(array, name=name)
+            )
+            known.shape = ir.Shape(array.shape)
+            known.dtype = ir.DataType.from_numpy(array.dtype)
+        return known
+
+    def _emit(
+        self, op: str, inputs: list[ir.Value], name: str, attributes: dict[str, int]
+    ) -> ir.Value:
+        node = ir.node(op, inputs, attributes=attributes, name=name)
+        node.outputs[0].name = name
+        self._nodes.append(node)
+        return node.outputs[0]
+
+    def _copy(self, node: ir.Node, inputs: list[ir.Value | None], suffix: str = "") -> ir.Node:
+        while inputs and inputs[-1] is None:
+            inputs.pop()
+        outputs = [
+            ir.Value(name=name_of(v) + suffix, type=v.type, shape=v.shape) for v in node.outputs
+        ]
+        copy = ir.Node(
+            node.domain,
+            node.op_type,
+            inputs,
+            attributes=list(node.attributes.values()),
+            outputs=outputs,
+            name=node.name,
+        )
+        self._nodes.append(copy)
+        return copy
+
+    def _named_output(self, value: ir.Value, name: str) -> ir.Value:
+        # A value may be known by another name by now; the artifact keeps the model's own.
+        if value.name != name:
+            value.name = name
+        return value
+
+    def _assemble(self, outputs: list[ir.Value]) -> ir.Model:
+        old = self._model.graph
+        inputs = list(old.inputs)
+        for value, source in zip(outputs, old.outputs, strict=True):
+            value.shape, value.type = source.shape, source.type
+        for node in list(old):
+            for index in range(len(node.inputs)):
+                node.replace_input_with(index, None)
+        old.inputs.clear()
+        graph = ir.Graph(
+            inputs,
+            outputs,
+            nodes=self._nodes,
+            initializers=list(self._constants.values()),
+            opset_imports=dict(old.opset_imports),
+            name=old.name,
+        )
+        return ir.Model(graph, ir_version=self._model.ir_version)

@@ -1,0 +1,73 @@
+"""ONNX artifacts for onnxruntime: float, half precision, and integers as QDQ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import onnx_ir as ir
+
+from converters.formats import _half, _qdq
+from converters.graphs import clone, to_bytes
+from converters.quantize.plan import Kernels, Plan
+from device_profiles.errors import ModelError
+
+ENGINE = "onnxruntime"
+SUFFIX = ".onnx"
+
+# Ops with QLinear kernels in onnxruntime's CPU provider (docs/ContribOperators.md and the QDQ
+# selectors of its optimizer), which replaces DQ -> op -> Q by them.
+_INTEGER = frozenset(
+    "Conv Gemm Add Mul Concat AveragePool GlobalAveragePool Sigmoid LeakyRelu".split()
+)
+# Ops that its CPU provider runs on 8-bit tensors directly.
+_MOVES = frozenset(
+    "Transpose Reshape Flatten Squeeze Unsqueeze Slice Split Pad MaxPool Concat Expand Tile "
+    "DepthToSpace SpaceToDepth Gather Resize Identity".split()
+)
+
+
+def _moves(node: ir.Node) -> bool:
+    if node.op_type == "Resize":
+        mode = node.attributes.get("mode")
+        return mode is None or mode.as_string() == "nearest"
+    if node.op_type == "Pad":
+        mode = node.attributes.get("mode")
+        return mode is None or mode.as_string() == "constant"
+    return node.op_type in _MOVES
+
+
+KERNELS = Kernels(
+    integer=lambda node: node.op_type in _INTEGER,
+    moves=_moves,
+    float_output=frozenset({"Gemm"}),
+)
+
+
+def lower(model: ir.Model, plan: Plan) -> ir.Model:
+    """Return the QDQ graph of a float graph under `plan`."""
+    return _qdq.quantized(model, plan)
+
+
+def halve(model: ir.Model, mode: str) -> ir.Model:
+    """Return the graph in half precision: `weights` (stored only) or `compute` (throughout)."""
+    return _half.stored(model) if mode == "weights" else _half.computed(model)
+
+
+def write(model: ir.Model, facts: Mapping[str, str]) -> bytes:
+    """Serialise a graph with `facts` in its metadata_props; the same input gives the same bytes.
+
+    Raises ModelError when onnx's checker finds the graph invalid.
+    """
+    import onnx
+
+    model = clone(model)
+    ir.passes.common.ClearMetadataAndDocStringPass()(model)
+    model.metadata_props.clear()
+    model.metadata_props.update(sorted(facts.items()))
+    model.producer_name = "edge-sdk"
+    data = to_bytes(model)
+    try:
+        onnx.checker.check_model(data, full_check=True)
+    except Exception as error:
+        raise ModelError(f"the ONNX graph that was written is not valid: {error}") from error
+    return data
