@@ -1,0 +1,38 @@
+"""What every model of the zoo is: a classifier that knows its preprocessing."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from runtime.contract import InputContract
+
+IMAGENET = InputContract(
+    height=224,
+    width=224,
+    resize="center-crop",
+    shorter_side=256,
+    interpolation="antialias",
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+)
+"""The usual evaluation preprocessing of ImageNet models trained in torch."""
+
+
+class Classifier(nn.Module):
+    """A CNN from float32 images (N, C, H, W), prepared by `input_contract`, to logits (N, K)."""
+
+    input_contract: InputContract
+    task = "classify"
+
+
+def he_initialise(model: nn.Module) -> None:
+    """Draw every weight so that its layer keeps the variance of its input, with biases of zero.
+
+    Source: He et al., "Delving Deep into Rectifiers", 2015 (fan-in, ReLU gain). Nets without batch
+    normalisation need it, else their output hardly depends on the input.
+    """
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
