@@ -1,0 +1,94 @@
+"""What every data set is, and which of its samples are taken."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from device_profiles.errors import DataError
+
+IMAGE_SUFFIXES = frozenset(
+    (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
+)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image file and its class in the numbering of the data set; None without a label."""
+
+    path: Path
+    label: int | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Image files in a fixed order; `class_names` maps class to name where names are known."""
+
+    name: str
+    root: Path
+    samples: tuple[Sample, ...]
+    class_names: Mapping[int, str] | None = None
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Take `count` samples (None: all), balanced over the classes; `seed` changes which."""
+
+    count: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.count is not None and self.count < 1:
+            raise DataError(f"cannot take {self.count} samples; ask for at least 1")
+
+
+class Format(Protocol):
+    """What a module of this folder offers; the lowest `PRIORITY` that accepts a path reads it."""
+
+    PRIORITY: int
+
+    def accepts(self, path: Path) -> bool:
+        """Return whether `path` looks like this format."""
+
+    def read(self, path: Path) -> Dataset:
+        """Return every sample at `path`; DataError when it is damaged."""
+
+
+def is_image(path: Path) -> bool:
+    """Return whether `path` is a file with the suffix of an image."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Return the image files directly in `folder`, sorted by name; hidden files are left out."""
+    return sorted(p for p in folder.iterdir() if p.name[0] != "." and is_image(p))
+
+
+def take(dataset: Dataset, sampling: Sampling) -> Dataset:
+    """Return `dataset` with only the samples that `sampling` asks for, in their order.
+
+    Samples are drawn by a hash of seed and path relative to the root, so that every machine and
+    version of Python draws the same. Classes take turns: their shares differ by one at most,
+    unless a class runs out.
+    """
+    if sampling.count is None or sampling.count >= len(dataset.samples):
+        return dataset
+    draws = sorted((_draw(dataset, s, sampling.seed), i) for i, s in enumerate(dataset.samples))
+    turns: Counter[int | None] = Counter()
+    ranked = []
+    for draw, index in draws:
+        label = dataset.samples[index].label
+        ranked.append((turns[label], draw, index))
+        turns[label] += 1
+    chosen = sorted(index for _, _, index in sorted(ranked)[: sampling.count])
+    return replace(dataset, samples=tuple(dataset.samples[index] for index in chosen))
+
+
+def _draw(dataset: Dataset, sample: Sample, seed: int) -> str:
+    path = sample.path
+    name = path.relative_to(dataset.root) if path.is_relative_to(dataset.root) else path
+    return hashlib.sha256(f"{seed}:{name.as_posix()}".encode()).hexdigest()
