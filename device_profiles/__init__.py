@@ -1,0 +1,1 @@
+"""What devices are: facts as TOML files, read by `device_profiles.profile`; stdlib only."""

@@ -1,0 +1,203 @@
+"""The sections of a device profile, as frozen values.
+
+A field's metadata may hold `key`, its name in the TOML file where that differs, and `rule`, which
+takes the value and returns what is wrong with it, or "". `device_profiles.decode` applies both.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from device_profiles.errors import ProfileError
+from device_profiles.nearest import hint
+
+PRECISIONS = ("fp32", "fp16", "int8", "int16x8")
+
+#: Instruction set features by architecture. The names are those of GCC's target options, except
+#: that `vnni` stands for AVX-VNNI and AVX512-VNNI alike, and `avx512` for its F, BW, DQ and VL.
+FEATURES = {
+    "aarch64": ("neon", "dotprod", "fp16", "bf16", "i8mm", "sve", "sve2", "sme"),
+    "armv7l": ("neon", "vfpv4"),
+    "x86_64": ("sse4.1", "avx", "avx2", "fma", "f16c", "avx512", "vnni", "amx"),
+}
+
+_SPECIFIER = r"(==|!=|<=|>=|~=|<|>)\s*[0-9][\w.*+!]*"
+Rule = Callable[[Any], str]
+
+
+def _key(name: str) -> dict[str, Any]:
+    return {"key": name}
+
+
+def _rule(rule: Rule) -> dict[str, Any]:
+    return {"rule": rule}
+
+
+def _among(known: Collection[str]) -> dict[str, Any]:
+    def rule(value: str | tuple[str, ...]) -> str:
+        each = (value,) if isinstance(value, str) else value
+        unknown = [item for item in each if item not in known]
+        return f"has the unknown value {unknown[0]!r}; {hint(unknown[0], known)}" if unknown else ""
+
+    return _rule(rule)
+
+
+def _matching(pattern: str, wanted: str) -> dict[str, Any]:
+    def rule(value: str | tuple[str, ...]) -> str:
+        each = (value,) if isinstance(value, str) else value
+        good = bool(each) and all(re.fullmatch(pattern, item) for item in each)
+        return "" if good else f"must be {wanted}"
+
+    return _rule(rule)
+
+
+def _positive(value: float) -> str:
+    return "" if 0 < value < math.inf else "must be positive"
+
+
+def _not_negative(value: int) -> str:
+    return "" if value >= 0 else "must not be negative"
+
+
+def _some_precisions(value: tuple[str, ...]) -> str:
+    return str(_among(PRECISIONS)["rule"](value)) if value else "must name a precision"
+
+
+#: A rule for what people read.
+TEXT = _matching(r".*\S.*", "a non-empty line of text")
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """A processor beside the CPU.
+
+    `compute_capability` is NVIDIA's version of the instruction set (`8.7`), None for others.
+    """
+
+    name: str = field(metadata=TEXT)
+    compute_capability: str | None = field(
+        default=None, metadata=_matching(r"\d+\.\d+", 'a version such as "8.7"')
+    )
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """The machine: `memory_mb` in MiB, None where not known; `features` as in `FEATURES`.
+
+    On a device with one kind of core all of them are `big_cores`.
+    """
+
+    arch: str = field(metadata=_among(FEATURES))
+    big_cores: int = field(metadata=_rule(_positive))
+    little_cores: int = field(default=0, metadata=_rule(_not_negative))
+    cpu: str | None = field(default=None, metadata=TEXT)
+    features: tuple[str, ...] = ()
+    memory_mb: int | None = field(default=None, metadata=_rule(_positive))
+    accelerators: tuple[Accelerator, ...] = field(default=(), metadata=_key("accelerator"))
+
+    def __post_init__(self) -> None:
+        known = FEATURES[self.arch]
+        for feature in self.features:
+            if feature not in known:
+                raise ProfileError(
+                    f"features: {self.arch} has no feature {feature!r}; {hint(feature, known)}"
+                )
+
+    @property
+    def cores(self) -> int:
+        """Number of CPU cores, big and little together."""
+        return self.big_cores + self.little_cores
+
+
+@dataclass(frozen=True)
+class Pin:
+    """Versions of a package that work on the device (a PEP 440 specifier), and why not others."""
+
+    package: str = field(metadata=TEXT)
+    specifier: str = field(
+        metadata=_matching(rf"{_SPECIFIER}(\s*,\s*{_SPECIFIER})*", 'such as "!=1.21.0" or ">=2,<3"')
+    )
+    reason: str = field(metadata=TEXT)
+
+
+@dataclass(frozen=True)
+class Software:
+    """What the device runs: system, C library, minor versions of Python, pins of packages."""
+
+    python: tuple[str, ...] = field(metadata=_matching(r"3\.\d+", 'a list such as ["3.11"]'))
+    os: str | None = field(default=None, metadata=TEXT)
+    libc: str | None = field(default=None, metadata=TEXT)
+    pins: tuple[Pin, ...] = field(default=(), metadata=_key("pin"))
+
+
+@dataclass(frozen=True)
+class EngineRung:
+    """One rung of the ladder: an engine on one of its providers, and the precisions it may run."""
+
+    engine: str = field(metadata=TEXT)
+    provider: str = field(metadata=TEXT)
+    precisions: tuple[str, ...] = field(metadata=_rule(_some_precisions))
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """How numbers are stored: int8 types and grids, and what fp16 means.
+
+    `reduced_range` keeps weights to 7 bits. `fp16` is `weights` (stored in half precision, computed
+    in single) or `compute` (computed in half precision as well).
+    """
+
+    activation_type: str = field(metadata=_among(("uint8", "int8")))
+    weight_type: str = field(default="int8", metadata=_among(("uint8", "int8")))
+    per_channel: bool = True
+    symmetric_activations: bool = False
+    reduced_range: bool = False
+    fp16: str = field(default="weights", metadata=_among(("weights", "compute")))
+
+
+@dataclass(frozen=True)
+class Camera:
+    """The source URI that is tried first on the device."""
+
+    source: str = field(default="camera:0", metadata=TEXT)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What one inference may cost: milliseconds, MiB of peak memory, MiB of files; None is free."""
+
+    latency_ms: float | None = field(default=None, metadata=_rule(_positive))
+    memory_mb: float | None = field(default=None, metadata=_rule(_positive))
+    size_mb: float | None = field(default=None, metadata=_rule(_positive))
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the device can do at the most; None where not known.
+
+    `memory_gb_s` is bandwidth in 1e9 byte/s; `fp32_gflops_core` and `int8_gops_core` are 1e9
+    operations/s of one core, `accelerator_int8_tops` 1e12 operations/s without sparsity, a
+    multiply-add being two operations. `source` says who published or measured the figures.
+    """
+
+    memory_gb_s: float | None = field(default=None, metadata=_rule(_positive))
+    fp32_gflops_core: float | None = field(default=None, metadata=_rule(_positive))
+    int8_gops_core: float | None = field(default=None, metadata=_rule(_positive))
+    accelerator_int8_tops: float | None = field(default=None, metadata=_rule(_positive))
+    source: str | None = field(default=None, metadata=TEXT)
+
+    def __post_init__(self) -> None:
+        given = [f.name for f in fields(self) if getattr(self, f.name) is not None]
+        if given and self.source is None:
+            raise ProfileError(f"{given[0]} needs a source: say who published or measured it")
+
+
+@dataclass(frozen=True)
+class Emulation:
+    """The emulator's name for the CPU (QEMU's `-cpu`); None where nothing stands in for it."""
+
+    cpu: str | None = field(default=None, metadata=TEXT)
