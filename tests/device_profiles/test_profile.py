@@ -326,3 +326,9 @@ def test_json_that_is_no_profile_is_refused(write) -> None:
     fields["hardware"]["corse"] = 4
     with pytest.raises(ProfileError, match="no key 'corse'"):
         Profile.from_json(fields)
+
+
+def test_the_example_in_the_documentation_loads(write) -> None:
+    page = Path(__file__).parents[2] / "docs" / "profiles.md"
+    blocks = re.findall(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert [load(write(block)).budget.latency_ms for block in blocks] == [30.0]
