@@ -1,0 +1,1 @@
+"""Numbers against a reference: intervals, classification, raw outputs."""
