@@ -30,7 +30,9 @@ def attach(model: ir.Model, contract: InputContract) -> None:
     graph = model.graph
     if len(graph.inputs) != 1:
         found = ", ".join(str(value.name) for value in graph.inputs) or "none"
-        raise ModelError(f"the model has {len(graph.inputs)} inputs ({found}); it must have one image")
+        raise ModelError(
+            f"the model has {len(graph.inputs)} inputs ({found}); it must have one image"
+        )
     old = graph.inputs[0]
     if old.dtype != ir.DataType.FLOAT:
         raise ModelError(f"the model's input {old.name} is {old.dtype}; it must be float32 images")

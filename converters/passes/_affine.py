@@ -1,4 +1,4 @@
-"""What the folding passes share: per-channel `x * scale + shift`, and linear nodes that absorb it."""
+"""What the folding passes share: `x * scale + shift` per channel, and nodes that absorb it."""
 
 from __future__ import annotations
 
@@ -91,9 +91,10 @@ def affine_nodes(value: ir.Value, by: Affine, like: ir.Node) -> list[ir.Node]:
     for op_type, array, neutral in (("Mul", by.scale, 1.0), ("Add", by.shift, 0.0)):
         if (array == neutral).all():
             continue
-        if array.size > 1:
-            array = array.reshape(-1, *(1,) * (len(shape) - 2))
-        number = add_constant(like, f"{like.outputs[0].name}.{op_type.lower()}", array.astype(dtype))
+        column = array.reshape(-1, *(1,) * (len(shape) - 2)) if array.size > 1 else array
+        number = add_constant(
+            like, f"{like.outputs[0].name}.{op_type.lower()}", column.astype(dtype)
+        )
         nodes.append(make(op_type, [value, number], like))
         value = nodes[-1].outputs[0]
         value.shape, value.type = like.outputs[0].shape, like.outputs[0].type
@@ -122,7 +123,9 @@ def fold_into_outputs(node: ir.Node, by: Affine) -> None:
 def bias_name(node: ir.Node) -> str:
     """Return what a bias made for a linear `node` is called."""
     weight = node.inputs[1]
-    return f"{(weight.name if weight and weight.name else node.op_type).removesuffix('.weight')}.bias"
+    return (
+        f"{(weight.name if weight and weight.name else node.op_type).removesuffix('.weight')}.bias"
+    )
 
 
 def _output_channels(node: ir.Node, weight: Array) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain, count
 from typing import Any
 
 import numpy as np
@@ -95,7 +96,8 @@ def add_constant(node: ir.Node, name: str, array: Array) -> ir.Value:
     graph = home(node)
     taken = set(graph.initializers) | {value.name for value in graph.inputs}
     taken |= {value.name for other in graph.all_nodes() for value in other.outputs}
-    free = next(n for n in (name, *(f"{name}_{i}" for i in range(1, 10**6))) if n not in taken)
+    names = chain([name], (f"{name}_{i}" for i in count(1)))
+    free = next(one for one in names if one not in taken)
     tensor = ir.tensor(np.ascontiguousarray(array), name=free)
     value = ir.Value(name=free, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype))
     value.const_value = tensor
@@ -119,7 +121,9 @@ def set_constant(node: ir.Node, index: int, array: Array, name: str) -> None:
     node.replace_input_with(index, add_constant(node, name, array))
 
 
-def make(op_type: str, inputs: Sequence[ir.Value | None], like: ir.Node, **attributes: Any) -> ir.Node:
+def make(
+    op_type: str, inputs: Sequence[ir.Value | None], like: ir.Node, **attributes: Any
+) -> ir.Node:
     """Return a new node of `op_type` that is named and documented after `like`."""
     name = f"{like.name}_{op_type}" if like.name else None
     node = ir.node(op_type, list(inputs), attributes or None, name=name)

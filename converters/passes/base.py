@@ -18,7 +18,7 @@ from device_profiles.errors import ModelError
 MIN_OPSET = 11  # before it Clip and Pad keep their numbers in attributes
 
 
-class Decline(Exception):  # noqa: N818  a verdict, not an error: the base turns it into a Skip
+class Decline(Exception):
     """Raised by `Pass.rewrite` when a candidate is left alone; the text is the reason."""
 
 
@@ -52,6 +52,7 @@ class Pass:
     after: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
+        """Name the pass after its file."""
         super().__init_subclass__()
         if "name" not in vars(cls):
             cls.name = cls.__module__.rpartition(".")[2]
@@ -96,7 +97,9 @@ class Pass:
         face = _face(model)
         fired, skips = self.apply(model)
         if _face(model) != face:
-            raise ModelError(f"pass {self.name} changed the model's inputs or outputs; leave it out")
+            raise ModelError(
+                f"pass {self.name} changed the model's inputs or outputs; leave it out"
+            )
         for value, user in _dangling(model.graph, set()):
             raise ModelError(
                 f"pass {self.name} left {value} without a producer before {user}; leave it out"

@@ -1,13 +1,9 @@
-"""Nodes, initializers, functions and opset imports that nobody uses are removed."""
+"""Nodes, initializers and opset imports that nobody uses are removed."""
 
 from __future__ import annotations
 
 import onnx_ir as ir
-from onnx_ir.passes.common import (
-    RemoveUnusedFunctionsPass,
-    RemoveUnusedNodesPass,
-    RemoveUnusedOpsetsPass,
-)
+from onnx_ir.passes.common import RemoveUnusedNodesPass, RemoveUnusedOpsetsPass
 
 from converters.passes.base import Pass, Skip, label
 from device_profiles.errors import ModelError
@@ -18,9 +14,6 @@ class DeadCode(Pass):
 
     after = ("constant_folding", "fold_affine", "fuse_activation", "eliminate_identity")
 
-    def requires(self, model: ir.Model) -> None:
-        """Any model will do."""
-
     def ensures(self, model: ir.Model) -> None:
         """Every node and every initializer is used."""
         for node in model.graph:
@@ -30,12 +23,12 @@ class DeadCode(Pass):
     def apply(self, model: ir.Model) -> tuple[int, list[Skip]]:
         """Remove; fired counts what is gone."""
         count = _parts(model)
-        for remove in (RemoveUnusedNodesPass(), RemoveUnusedFunctionsPass(), RemoveUnusedOpsetsPass()):
-            remove(model)
+        RemoveUnusedNodesPass()(model)
+        RemoveUnusedOpsetsPass()(model)
         return count - _parts(model), []
 
 
 def _parts(model: ir.Model) -> int:
     nodes = sum(1 for _ in ir.traversal.RecursiveGraphIterator(model.graph))
     kept = sum(len(graph.initializers) for graph in model.graphs())
-    return nodes + kept + len(model.functions) + len(model.opset_imports)
+    return nodes + kept + len(model.opset_imports)

@@ -89,9 +89,9 @@ def _pads_nothing(node: ir.Node) -> bool:
 
 def _cuts_nothing(node: ir.Node) -> bool:
     steps = constant(operand(node, 4))
-    return (operand(node, 4) is None or (steps is not None and (steps == 1).all())) and _keeps_shape(
-        node
-    )
+    return (
+        operand(node, 4) is None or (steps is not None and (steps == 1).all())
+    ) and _keeps_shape(node)
 
 
 def _pools_nothing(node: ir.Node) -> bool:

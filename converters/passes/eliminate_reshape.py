@@ -8,6 +8,7 @@ import onnx_ir as ir
 from converters.passes._graph import (
     Dims,
     add_constant,
+    attribute,
     bypass,
     dims,
     is_op,
@@ -25,7 +26,8 @@ POOLS = ("GlobalAveragePool", "GlobalMaxPool")
 class EliminateReshape(Pass):
     """Let a reshape start from what the reshape before it started from.
 
-    Two that undo each other vanish. After global pooling, Flatten and Squeeze become the same one
+    Two that undo each other vanish. A Transpose that only moves axes of size one counts as a
+    reshape when it meets one. After global pooling, Flatten and Squeeze become the same one
     Reshape with a constant shape.
     """
 
@@ -33,11 +35,13 @@ class EliminateReshape(Pass):
 
     def rewrite(self, node: ir.Node) -> bool:
         """Merge `node` with the reshape before it."""
-        if not is_op(node, *RESHAPES):
+        if not _is_reshape(node):
             return False
-        inner = source(node.inputs[0], *RESHAPES)
+        inner = source(node.inputs[0], *RESHAPES, "Transpose")
         pooled = source(node.inputs[0], *POOLS)
-        if inner is None and (pooled is None or is_op(node, "Reshape")):
+        if inner is not None and not _is_reshape(inner):
+            inner = None
+        if inner is None and (pooled is None or is_op(node, "Reshape", "Transpose")):
             return False
         value = inner.inputs[0] if inner is not None else node.inputs[0]
         target = dims(node.outputs[0])
@@ -51,6 +55,15 @@ class EliminateReshape(Pass):
         if inner is not None:
             remove_unused(inner)
         return True
+
+
+def _is_reshape(node: ir.Node) -> bool:
+    """Return whether `node` keeps the order of the elements, as a Transpose of unit axes does."""
+    shape, perm = dims(node.inputs[0]), attribute(node, "perm")
+    if not is_op(node, "Transpose") or shape is None or perm is None:
+        return is_op(node, *RESHAPES)
+    moved = [axis for axis in perm if shape[axis] != 1]
+    return moved == sorted(moved)
 
 
 def _constant(shape: Dims) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -21,11 +21,12 @@ from converters.passes._graph import (
 )
 from converters.passes.base import Decline, Pass
 
-UNARY = frozenset(
-    "Relu LeakyRelu Elu Selu Celu Clip Sigmoid HardSigmoid HardSwish Swish Tanh Softplus Softsign "
-    "Gelu Mish Erf Exp Log Sqrt Abs Neg Floor Ceil Round Cast".split()
+UNARY = (
+    *("Relu", "LeakyRelu", "Elu", "Selu", "Celu", "Clip", "Sigmoid", "HardSigmoid", "HardSwish"),
+    *("Swish", "Tanh", "Softplus", "Softsign", "Gelu", "Mish", "Erf", "Exp", "Log", "Sqrt", "Abs"),
+    *("Neg", "Floor", "Ceil", "Round", "Cast"),
 )
-BINARY = frozenset("Add Sub Mul Div Min Max Pow Sum".split())
+BINARY = ("Add", "Sub", "Mul", "Div", "Min", "Max", "Pow", "Sum")
 
 
 class EliminateTranspose(Pass):
@@ -89,7 +90,7 @@ def _sink(node: ir.Node) -> bool:
         inputs[index] = value
     for index, number in enumerate(numbers if is_op(node, *BINARY) else ()):
         if number is not None and number.size > 1:
-            name = f"{node.inputs[index] and node.inputs[index].name}"
+            name = f"{node.outputs[0].name}.operand"
             inputs[index] = add_constant(node, name, _back(number, perm))
     _put_before(node, inputs, perm)
     remove_unused(*(one for one in moved if one is not None))

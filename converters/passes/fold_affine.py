@@ -53,10 +53,12 @@ def _chain(last: ir.Node) -> tuple[list[ir.Node], Affine, ir.Value]:
     chain: list[ir.Node] = []
     by = IDENTITY
     node: ir.Node | None = last
+    value = last.outputs[0]
     while node is not None and (step := as_affine(node)) is not None:
+        start = node.inputs[data_index(node) or 0]
+        if start is None:
+            break
         chain.append(node)
-        by = step.then(by)
-        value = node.inputs[data_index(node) or 0]
-        assert value is not None
+        by, value = step.then(by), start
         node = value.producer() if only_user(value) else None
     return chain, by, value

@@ -16,7 +16,6 @@ from converters.passes._graph import (
     is_op,
     make,
     only_user,
-    operand,
     parameter,
     remove_unused,
     replace,
@@ -85,7 +84,10 @@ def _bounds(node: ir.Node) -> tuple[ir.Value, Bounds] | None:
         return values[0], (0.0, math.inf)
     if is_op(node, "Clip"):
         low, high = parameter(node, "min", 1), parameter(node, "max", 2)
-        bounds = (-math.inf if low is None else low.item(), math.inf if high is None else high.item())
+        bounds = (
+            -math.inf if low is None else low.item(),
+            math.inf if high is None else high.item(),
+        )
         return (values[0], _open(bounds)) if bounds[0] <= bounds[1] else None
     numbers = [constant(value) for value in values]
     data = [value for value, number in zip(values, numbers, strict=True) if number is None]
@@ -181,7 +183,10 @@ def _gated(node: ir.Node) -> bool:
             continue
         if is_op(gate, "Sigmoid"):
             fused = "Swish"
-        elif (attribute(gate, "beta", 0.5), round(attribute(gate, "alpha", 0.2), 6)) == (0.5, 0.166667):
+        elif (attribute(gate, "beta", 0.5), round(attribute(gate, "alpha", 0.2), 6)) == (
+            0.5,
+            0.166667,
+        ):
             fused = "HardSwish"
         else:
             continue

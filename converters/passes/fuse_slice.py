@@ -38,7 +38,9 @@ class FuseSlice(Pass):
         if set(one[2]) & set(two[2]):
             raise Decline("it cuts the same axis as the Slice before it")
         numbers = [
-            add_constant(node, f"{node.outputs[0].name}.{name}", np.concatenate(pair).astype(np.int64))
+            add_constant(
+                node, f"{node.outputs[0].name}.{name}", np.concatenate(pair).astype(np.int64)
+            )
             for name, pair in zip(NAMES, zip(one, two, strict=True), strict=True)
         ]
         replace(node, make("Slice", [first.inputs[0], *numbers], node))
@@ -52,6 +54,10 @@ def _cuts(node: ir.Node) -> list[Array]:
     if not rank:
         raise Decline("the rank of its input is not known")
     starts, ends = (needed(node.inputs[i], f"its {NAMES[i]}") for i in (1, 2))
-    axes = np.arange(len(starts)) if operand(node, 3) is None else needed(node.inputs[3], "its axes")
-    steps = np.ones(len(starts)) if operand(node, 4) is None else needed(node.inputs[4], "its steps")
+    axes = (
+        np.arange(len(starts)) if operand(node, 3) is None else needed(node.inputs[3], "its axes")
+    )
+    steps = (
+        np.ones(len(starts)) if operand(node, 4) is None else needed(node.inputs[4], "its steps")
+    )
     return [starts, ends, axes % rank, steps]

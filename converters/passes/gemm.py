@@ -64,7 +64,9 @@ def _from_matmul(node: ir.Node) -> bool:
         raise Decline("its second operand is not constant")
     rank = len(dims(value) or ())
     if rank != 2 or weight.ndim != 2 or weight.dtype.kind != "f":
-        raise Decline(f"Gemm takes two floating-point matrices; here {rank}-D meets {weight.ndim}-D")
+        raise Decline(
+            f"Gemm takes two floating-point matrices; here {rank}-D meets {weight.ndim}-D"
+        )
     add, bias = _bias_after(node, weight.shape[1])
     matrix = add_constant(node, str(node.inputs[1] and node.inputs[1].name), weight.T)
     linear = make("Gemm", [value, matrix], node, transB=1)

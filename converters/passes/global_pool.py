@@ -70,7 +70,9 @@ def _sees_all(node: ir.Node, size: tuple[int | str | None, ...]) -> bool:
     )
 
 
-def _flat(batch: int | str | None, channels: int | str | None) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _flat(
+    batch: int | str | None, channels: int | str | None
+) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     if isinstance(batch, int):
         return np.array([batch, -1 if not isinstance(channels, int) else channels], np.int64)
     return np.array([-1, channels] if isinstance(channels, int) else [0, -1], np.int64)
