@@ -1,0 +1,55 @@
+# `make demo` and `make test` need Python 3.11 or newer and nothing else: they make .venv themselves.
+PYTHON ?= python3
+VENV ?= .venv
+WORKERS ?= 2
+# Where torch publishes its CPU wheels.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+
+BIN := $(VENV)/bin
+PACKAGES := edge_sdk converters runtime device_profiles
+DEMO_READY := $(VENV)/.demo-ready
+TEST_READY := $(VENV)/.test-ready
+
+.PHONY: demo test lint types contracts clean
+.DEFAULT_GOAL := demo
+
+demo: $(DEMO_READY)
+	$(BIN)/edge-sdk demo
+
+test: lint types contracts
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+lint: $(TEST_READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(TEST_READY)
+	$(BIN)/mypy
+
+contracts: $(TEST_READY)
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .hypothesis .mypy_cache .ruff_cache .pytest_cache \
+		.import_linter_cache edge-demo
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "$(PYTHON) is missing or older than 3.11; name another: make PYTHON=python3.12" >&2; \
+		exit 3; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make environments; install them: apt-get install python3-venv" >&2; \
+		exit 3; }
+	$(PYTHON) -m venv $(VENV)
+
+# torch comes first, alone and pinned, from the index of CPU wheels: left to the resolver, a looser
+# pin takes the default build for Linux, which pulls gigabytes of CUDA libraries that nothing here
+# uses. Few retries, because pip goes on to its other indexes where this one cannot be reached.
+$(DEMO_READY): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --retries 1 --extra-index-url $(TORCH_INDEX) torch==2.13.0
+	$(BIN)/python -m pip install --quiet --editable '.[all]'
+	@touch $@
+
+$(TEST_READY): $(DEMO_READY)
+	$(BIN)/python -m pip install --quiet --editable '.[all,dev]'
+	@touch $@
