@@ -1,0 +1,113 @@
+"""The null engine: no interpreter, no weights, but answers that follow the input; for rehearsals.
+
+Its model is a few lines of JSON (`null_model` writes them), so that bundles, pipelines and devices
+can be tried out, and their failures provoked, without any inference package.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from device_profiles.errors import EngineError
+from runtime.engines._check import check_inputs
+from runtime.engines.base import Array, Engine, EngineOptions
+from runtime.manifest import TensorSpec
+
+NAME = "null"
+_FEATURES = 64
+
+
+def null_model(
+    inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], **behaviour: Any
+) -> bytes:
+    """Return the bytes of a null model.
+
+    A first dimension of -1 is the batch, in outputs the one of the first input. `behaviour` may
+    hold `delay_ms` (time of a run), `fail_after` (successful runs before each further one raises
+    EngineError), `providers` (those it claims to run on, `["cpu"]` when left out), `seed` (another
+    seed answers differently) and `noise` (added to every answer, in the outputs' unit).
+    """
+    fields = {
+        "inputs": [vars(spec) for spec in inputs],
+        "outputs": [vars(spec) for spec in outputs],
+        **behaviour,
+    }
+    return json.dumps(fields, sort_keys=True).encode()
+
+
+def open_engine(model: bytes, options: EngineOptions) -> Engine:
+    """Load a null model; EngineError when it is not one or lacks the provider asked for."""
+    return NullEngine(model, options)
+
+
+class NullEngine:
+    """Answers with fixed projections of the means of parts of its input."""
+
+    name = NAME
+    version = "1"
+
+    def __init__(self, model: bytes, options: EngineOptions) -> None:
+        try:
+            fields = json.loads(model)
+            self.inputs = _specs(fields["inputs"])
+            self.outputs = _specs(fields["outputs"])
+            self._delay_s = float(fields.get("delay_ms", 0)) / 1000
+            self._runs_left = float(fields.get("fail_after", math.inf))
+            self._seed = int(fields.get("seed", 0))
+            self._noise = float(fields.get("noise", 0))
+            providers = list(fields.get("providers", ["cpu"]))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise EngineError(f"the null engine cannot load the model: {error!r}") from error
+        if options.provider not in providers:
+            raise EngineError(
+                f"the null model runs on {', '.join(providers)}, not on {options.provider}"
+            )
+        self.provider = options.provider
+        self._open = True
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        """Run once. Arrays must have the dtype and shape of `inputs`; EngineError otherwise."""
+        if not self._open:
+            raise EngineError("the null engine is closed; open it again")
+        check_inputs(NAME, self.inputs, inputs)
+        if self._runs_left < 1:
+            raise EngineError("the null engine fails now, as its model says (fail_after)")
+        self._runs_left -= 1
+        time.sleep(self._delay_s)
+        batch = len(inputs[0]) if inputs and inputs[0].ndim else 1
+        means = np.stack([_means(array, batch) for array in inputs]).sum(axis=0)
+        return [self._answer(spec, means) for spec in self.outputs]
+
+    def close(self) -> None:
+        """Refuse further runs."""
+        self._open = False
+
+    def _answer(self, spec: TensorSpec, means: Array) -> Array:
+        shape = tuple(len(means) if size == -1 else size for size in spec.shape)
+        count = math.prod(shape) // len(means)
+        rows = np.arange(_FEATURES)[:, None]
+        # Whole numbers below 2001, the same on every machine; no generator's stream to depend on.
+        mixed = (rows * 7919 + np.arange(count) * 104729 + rows * np.arange(count) * 31) % 2001
+        weights = ((mixed + self._seed * 613) % 2001 - 1000) / 1000
+        return (means @ weights + self._noise).reshape(shape).astype(spec.dtype)
+
+
+def _means(array: Array, batch: int) -> Array:
+    """Return the means of 64 interleaved parts of each row: float64 (batch, 64)."""
+    flat = array.reshape(batch, -1).astype(np.float64)
+    flat = np.pad(flat, ((0, 0), (0, -flat.shape[1] % _FEATURES)))
+    means: Array = flat.reshape(batch, -1, _FEATURES).mean(axis=1)
+    return means
+
+
+def _specs(items: Sequence[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:
+    return tuple(
+        TensorSpec(str(t["name"]), np.dtype(t["dtype"]).name, tuple(int(d) for d in t["shape"]))
+        for t in items
+    )
