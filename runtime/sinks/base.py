@@ -10,19 +10,57 @@ from runtime.frame import Frame
 from runtime.tasks.base import Result
 
 
+class StopRun(Exception):
+    """Raised by a sink's `write` to end the run cleanly; what was captured is still finished."""
+
+
 @dataclass(frozen=True)
 class SinkContext:
-    """What a sink may need to know when it is opened: frame rate and run facts (engine, ...)."""
+    """What a sink may need to know when it is opened.
+
+    `fps` is the source's nominal rate in frames per second, `live` whether it may lose frames
+    (then times of capture say how fast it really was), `facts` what is known of the run.
+    """
 
     fps: float | None = None
+    live: bool = False
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Sink(Protocol):
-    """A place where results go. `write` is called in the order of the frames."""
+    """A place where results go; opened, written and closed by one thread at a time."""
 
     def write(self, frame: Frame, result: Result, latency_ms: float) -> None:
-        """Take one result; `latency_ms` is from capture to now. OutputError when it cannot."""
+        """Take one result, in the order of the frames; `latency_ms` is from capture to now.
+
+        `frame.image` belongs to others too: a sink that draws does so on a copy. Raises
+        OutputError when the result cannot be written, StopRun when the user ends the run.
+        """
 
     def close(self) -> None:
-        """Finish the output: after this it is complete and playable."""
+        """Finish the output, also after a failure elsewhere: what was written is complete."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is kept of one frame once its pixels are gone; times as in `Frame`."""
+
+    index: int
+    name: str
+    captured_ns: int
+    latency_ms: float
+    truth: Any
+    result: Result
+
+    @classmethod
+    def of(cls, frame: Frame, result: Result, latency_ms: float) -> Record:
+        """Make the record of one result."""
+        return cls(frame.index, frame.name, frame.captured_ns, latency_ms, frame.truth, result)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as JSON-ready values; `truth` only where the source knows it."""
+        fields = {**vars(self), "latency_ms": round(self.latency_ms, 3)}
+        fields["result"] = self.result.to_json()
+        if self.truth is None:
+            del fields["truth"]
+        return fields

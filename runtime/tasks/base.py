@@ -16,12 +16,14 @@ Array = NDArray[np.generic]
 
 @dataclass(frozen=True)
 class TaskContext:
-    """What decoding may need: class labels (may be empty), the contract, the frame's size."""
+    """What decoding may need: class labels and names of the outputs (either may be empty), the
+    contract, and the frame's size in pixels."""
 
     labels: tuple[str, ...]
     contract: InputContract
     frame_height: int
     frame_width: int
+    output_names: tuple[str, ...] = ()
 
 
 class Result(Protocol):

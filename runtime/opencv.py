@@ -1,0 +1,37 @@
+"""OpenCV, imported when it is first needed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from device_profiles.errors import MissingError, missing
+
+
+def opencv() -> Any:
+    """Return the module `cv2`; MissingError says what to install when it cannot be imported."""
+    # FFmpeg writes its complaints straight to the terminal, over our one-line errors: 8 is "fatal".
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "8")
+    try:
+        import cv2
+    except ModuleNotFoundError as error:
+        raise missing("opencv-python-headless", "camera") from error
+    except ImportError as error:
+        raise MissingError(
+            f"opencv is installed but does not load ({error}); where there is no screen, use: "
+            "pip install opencv-python-headless"
+        ) from error
+    return cv2
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence OpenCV's own log while something is tried that may fail and is reported by us."""
+    log = opencv().utils.logging
+    level = log.setLogLevel(log.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        log.setLogLevel(level)

@@ -1,0 +1,61 @@
+"""Sink: a window on this machine's screen (`display`); the key q ends the run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from device_profiles.errors import MissingError, OutputError
+from runtime.drawing import annotated
+from runtime.frame import Frame
+from runtime.opencv import opencv
+from runtime.sinks.base import SinkContext, StopRun
+from runtime.tasks.base import Result
+
+_TITLE = "Edge SDK (q ends)"
+
+
+def accepts(uri: str) -> bool:
+    """Say whether `uri` is `display`."""
+    return uri == "display"
+
+
+def open_sink(_uri: str, _context: SinkContext) -> Display:
+    """Check that a window can be shown; MissingError or OutputError with the remedy when not."""
+    return Display()
+
+
+class Display:
+    """Shows annotated frames in one window."""
+
+    def __init__(self) -> None:
+        cv2 = opencv()
+        if not _has_windows(cv2):
+            raise MissingError(
+                "display: the installed OpenCV has no windows; pip uninstall opencv-python-headless"
+                " && pip install opencv-python, or write out.mp4 instead"
+            )
+        # Without a screen the window library ends the whole process; hence this comes first.
+        screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+        if sys.platform == "linux" and not screen:
+            raise OutputError(
+                "display: this session has no screen (DISPLAY is not set); log in at the device's "
+                "own screen, use ssh -X, or write out.mp4 instead"
+            )
+
+    def write(self, frame: Frame, result: Result, latency_ms: float) -> None:
+        """Show one frame; StopRun when q was pressed."""
+        cv2 = opencv()
+        cv2.imshow(_TITLE, annotated(frame, result))
+        if cv2.waitKey(1) & 0xFF == ord("q"):
+            raise StopRun
+
+    def close(self) -> None:
+        """Close the window."""
+        opencv().destroyAllWindows()
+
+
+def _has_windows(cv2: Any) -> bool:
+    lines = cv2.getBuildInformation().splitlines()
+    return not any(line.split() == ["GUI:", "NONE"] for line in lines)

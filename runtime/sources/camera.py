@@ -1,0 +1,114 @@
+"""Source: a camera of this machine through OpenCV (`camera:0`, `0`, `/dev/video0`).
+
+Options stand in the query: `camera:0?width=1280&height=720&fps=30&format=MJPG`.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from device_profiles.errors import SourceError
+from runtime.frame import Frame
+from runtime.opencv import opencv, quiet
+from runtime.sources._options import read_options
+
+_ADDRESS = re.compile(r"(?:camera:)?(\d+|/dev/v(?:ideo|4l/).+)")
+_CLOCK_NS = 1_000_000_000
+"""A driver's time stamp older than this, or in the future, is of another clock."""
+
+
+def accepts(uri: str) -> bool:
+    """Say whether `uri` names a camera."""
+    return _ADDRESS.fullmatch(uri.partition("?")[0]) is not None or uri.startswith("camera:")
+
+
+def open_source(uri: str) -> Camera:
+    """Open a camera; SourceError when it cannot be opened or refuses an option."""
+    return Camera(uri)
+
+
+@dataclass(frozen=True)
+class CameraOptions:
+    """What is asked of a camera, in pixels and frames per second; 0 and "" leave it its own."""
+
+    width: int = 0
+    height: int = 0
+    fps: float = 0.0
+    format: str = ""
+
+
+class Camera:
+    """A local camera, live: the driver keeps one frame, older ones are lost."""
+
+    live = True
+    count = None
+
+    def __init__(self, uri: str) -> None:
+        cv2 = opencv()
+        self.uri = uri
+        address = _ADDRESS.fullmatch(uri.partition("?")[0])
+        if address is None:
+            raise SourceError(f"{uri}: is no camera; use camera:0, camera:1 or /dev/video0")
+        options = read_options(uri, CameraOptions)
+        device = int(address[1]) if address[1].isdigit() else address[1]
+        backend = cv2.CAP_V4L2 if sys.platform == "linux" else cv2.CAP_ANY
+        with quiet():
+            self._capture = cv2.VideoCapture(device, backend)
+        if not self._capture.isOpened():
+            raise SourceError(
+                f"{uri}: the camera does not open; is it plugged in, free (no other program uses "
+                "it) and allowed (sudo usermod -aG video $USER, then log in again)? "
+                "`edge-sdk doctor` lists the cameras"
+            )
+        self._configure(cv2, options)
+        fps = float(self._capture.get(cv2.CAP_PROP_FPS))
+        self.fps: float | None = fps if fps > 0 else None
+        self._time_stamp = cv2.CAP_PROP_POS_MSEC
+        self._index = 0
+
+    def read(self) -> Frame:
+        """Return the next frame; SourceError when the camera gives none any more."""
+        ok, image = self._capture.read()
+        if not ok:
+            raise SourceError(
+                f"{self.uri}: the camera gives no more frames; check its cable and power, then "
+                "`edge-sdk doctor`"
+            )
+        now = time.monotonic_ns()
+        # V4L2 drivers stamp a frame with the monotonic clock when it is exposed, before decoding.
+        stamp = int(float(self._capture.get(self._time_stamp)) * 1e6)
+        captured = stamp if now - _CLOCK_NS < stamp <= now else now
+        frame = Frame(image, self._index, captured, f"frame {self._index}")
+        self._index += 1
+        return frame
+
+    def close(self) -> None:
+        """Free the camera."""
+        self._capture.release()
+
+    def _configure(self, cv2: Any, options: CameraOptions) -> None:
+        if options.format:
+            code = cv2.VideoWriter.fourcc(*options.format.ljust(4)[:4])
+            self._capture.set(cv2.CAP_PROP_FOURCC, code)
+        self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        asked = (
+            ("width", cv2.CAP_PROP_FRAME_WIDTH, options.width),
+            ("height", cv2.CAP_PROP_FRAME_HEIGHT, options.height),
+            ("fps", cv2.CAP_PROP_FPS, options.fps),
+        )
+        for _, key, value in asked:
+            if value:
+                self._capture.set(key, value)
+        for name, key, value in asked:
+            given = float(self._capture.get(key))
+            # Drivers state 29.97 as 30 and the reverse; a size must be exact.
+            if value and given > 0 and abs(given - value) > (0.5 if name == "fps" else 0):
+                self.close()
+                raise SourceError(
+                    f"{self.uri}: the camera gives {name} {given:g}, not {value:g}; ask for what "
+                    "it has (v4l2-ctl --list-formats-ext), perhaps with &format=MJPG"
+                )
