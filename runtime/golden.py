@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -168,7 +169,7 @@ def check_not_degenerate(reference: Outputs) -> None:
         rows = array.reshape(len(array), -1).astype(np.float64)
         if not np.isfinite(rows).all():
             raise DataError(f"the model's output {name!r} is not finite on the golden frames")
-        changes = [np.abs(a - b).max(initial=0.0) for a, b in zip(rows, rows[1:])]
+        changes = [np.abs(a - b).max(initial=0.0) for a, b in pairwise(rows)]
         scale = np.abs(rows).max(initial=0.0)
         if float(np.median(changes)) <= MIN_VARIATION * scale:
             raise DataError(

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from device_profiles.errors import EngineError
 from runtime.engines._check import check_inputs
@@ -21,6 +22,7 @@ from runtime.manifest import TensorSpec
 
 NAME = "null"
 _FEATURES = 64
+Floats = NDArray[np.float64]
 
 
 def null_model(
@@ -28,7 +30,7 @@ def null_model(
 ) -> bytes:
     """Return the bytes of a null model.
 
-    A first dimension of -1 is the batch, in outputs the one of the first input. `behaviour` may
+    The first dimension of every tensor is the batch; in inputs, -1 is any size. `behaviour` may
     hold `delay_ms` (time of a run), `fail_after` (successful runs before each further one raises
     EngineError), `providers` (those it claims to run on, `["cpu"]` when left out), `seed` (another
     seed answers differently) and `noise` (added to every answer, in the outputs' unit).
@@ -55,8 +57,8 @@ class NullEngine:
     def __init__(self, model: bytes, options: EngineOptions) -> None:
         try:
             fields = json.loads(model)
-            self.inputs = _specs(fields["inputs"])
-            self.outputs = _specs(fields["outputs"])
+            self.inputs = _specs(fields["inputs"], least=-1)
+            self.outputs = _specs(fields["outputs"], least=1)
             self._delay_s = float(fields.get("delay_ms", 0)) / 1000
             self._runs_left = float(fields.get("fail_after", math.inf))
             self._seed = int(fields.get("seed", 0))
@@ -80,34 +82,47 @@ class NullEngine:
             raise EngineError("the null engine fails now, as its model says (fail_after)")
         self._runs_left -= 1
         time.sleep(self._delay_s)
-        batch = len(inputs[0]) if inputs and inputs[0].ndim else 1
-        means = np.stack([_means(array, batch) for array in inputs]).sum(axis=0)
+        batch = len(inputs[0])
+        means: Floats = np.stack([_means(array, batch) for array in inputs]).sum(axis=0)
         return [self._answer(spec, means) for spec in self.outputs]
 
     def close(self) -> None:
         """Refuse further runs."""
         self._open = False
 
-    def _answer(self, spec: TensorSpec, means: Array) -> Array:
-        shape = tuple(len(means) if size == -1 else size for size in spec.shape)
-        count = math.prod(shape) // len(means)
-        rows = np.arange(_FEATURES)[:, None]
+    def _answer(self, spec: TensorSpec, means: Floats) -> Array:
+        shape = spec.shape[1:]
+        rows, columns = np.arange(_FEATURES)[:, None], np.arange(math.prod(shape))
         # Whole numbers below 2001, the same on every machine; no generator's stream to depend on.
-        mixed = (rows * 7919 + np.arange(count) * 104729 + rows * np.arange(count) * 31) % 2001
-        weights = ((mixed + self._seed * 613) % 2001 - 1000) / 1000
-        return (means @ weights + self._noise).reshape(shape).astype(spec.dtype)
+        mixed = rows * 7919 + columns * 104729 + rows * columns * 31 + self._seed * 613
+        weights = (mixed % 2001 - 1000) / 1000
+        answer = (means @ weights + self._noise).reshape(len(means), *shape)
+        if np.dtype(spec.dtype).kind in "iu":
+            limits = np.iinfo(spec.dtype)
+            answer = np.clip(np.rint(answer), limits.min, limits.max)
+        return answer.astype(spec.dtype)
 
 
-def _means(array: Array, batch: int) -> Array:
+def _means(array: Array, batch: int) -> Floats:
     """Return the means of 64 interleaved parts of each row: float64 (batch, 64)."""
     flat = array.reshape(batch, -1).astype(np.float64)
     flat = np.pad(flat, ((0, 0), (0, -flat.shape[1] % _FEATURES)))
-    means: Array = flat.reshape(batch, -1, _FEATURES).mean(axis=1)
+    means: Floats = flat.reshape(batch, -1, _FEATURES).mean(axis=1)
     return means
 
 
-def _specs(items: Sequence[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:
-    return tuple(
+def _specs(items: Sequence[Mapping[str, Any]], least: int) -> tuple[TensorSpec, ...]:
+    """Return the tensors; ValueError when a size other than the batch is below `least`."""
+    specs = tuple(
         TensorSpec(str(t["name"]), np.dtype(t["dtype"]).name, tuple(int(d) for d in t["shape"]))
         for t in items
     )
+    for spec in specs:
+        sizes = spec.shape[1:]
+        if not spec.shape or min(sizes, default=least) < least:
+            raise ValueError(f"tensor {spec.name!r} has shape {list(spec.shape)}")
+        if np.dtype(spec.dtype).kind not in "biuf":
+            raise ValueError(f"tensor {spec.name!r} has dtype {spec.dtype}")
+    if not specs:
+        raise ValueError("a model needs inputs and outputs")
+    return specs
