@@ -75,6 +75,8 @@ class Synthetic:
         for name in ("width", "height", "fps", "hold", "size"):
             if not getattr(options, name) > 0:
                 raise SourceError(f"{uri}: option {name} must be positive")
+        if options.size > 1:
+            raise SourceError(f"{uri}: option size is a share, at most 1")
         self.uri = uri
         self.live = options.live
         self.fps: float | None = options.fps
@@ -181,7 +183,7 @@ def _poster(uri: str, path: Path, options: SceneOptions, shake: int) -> Image:
         raise SourceError(f"{uri}: {error}") from error
     scale = options.size * min(options.width, options.height) / max(card.shape[:2])
     card = cv2.resize(card, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-    border = np.concatenate([card[0], card[-1], card[:, 0], card[:, -1]]).mean(axis=0)
+    border = np.median(np.concatenate([card[0], card[-1], card[:, 0], card[:, -1]]), axis=0)
     height, width = options.height + 2 * shake, options.width + 2 * shake
     light = np.linspace(1.1, 0.9, height)[:, None, None] * border
     poster: Image = np.clip(light.repeat(width, axis=1), 0, 255).astype(np.uint8)

@@ -169,7 +169,7 @@ class FakeCapture:
     stamp_ms = 0.0
     fixed: ClassVar[dict[int, float]] = {}
 
-    def __init__(self, device: int | str, backend: int) -> None:
+    def __init__(self, device: int | str, backend: int = 0) -> None:
         self.device, self.released = device, False
         self.values = {cv2.CAP_PROP_FPS: 30.0}
         FakeCapture.last = self
@@ -268,6 +268,21 @@ def test_the_time_stamp_of_the_driver_is_used_if_it_is_of_our_clock(
     assert (frame.captured_ns < now) is believed
 
 
+@pytest.mark.parametrize(("seconds", "whole"), [(4.0, True), (2.0, False)])
+def test_a_stated_count_counts_only_if_the_time_falls_short_too(
+    seconds: float, whole: bool, camera: type[FakeCapture], tmp_path: Path
+) -> None:
+    (tmp_path / "v.mkv").touch()
+    camera.frames, camera.stamp_ms = 50, seconds * 1000
+    camera.fixed = {cv2.CAP_PROP_FRAME_COUNT: 100, cv2.CAP_PROP_FPS: 25}
+    source = open_source(str(tmp_path / "v.mkv"))
+    if whole:
+        assert len(frames_of(source)) == 50
+    else:
+        with pytest.raises(SourceError, match="50 of 100"):
+            frames_of(source)
+
+
 # --- options
 
 
@@ -281,6 +296,7 @@ def test_the_time_stamp_of_the_driver_is_used_if_it_is_of_our_clock(
         ("synthetic:noise?fps=-1", "fps must not be negative"),
         ("synthetic:noise?fps=nan", "fps must not be negative"),
         ("synthetic:noise?width=0", "width must be positive"),
+        ("synthetic:cards?size=2", "size is a share, at most 1"),
         ("synthetic:nosie", "no scene 'nosie'; did you mean noise"),
         ("synthetic:cards", "give cards their images=FOLDER"),
         ("synthetic:cards?images=/nowhere", "no such folder"),
