@@ -6,11 +6,11 @@ WORKERS ?= 2
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 BIN := $(VENV)/bin
-PACKAGES := edge_sdk converters runtime device_profiles
+DEVICE_VENV := .venv-device-$(notdir $(PYTHON))
 DEMO_READY := $(VENV)/.demo-ready
 TEST_READY := $(VENV)/.test-ready
 
-.PHONY: demo test lint types contracts clean
+.PHONY: demo test device lint types contracts clean
 .DEFAULT_GOAL := demo
 
 demo: $(DEMO_READY)
@@ -18,6 +18,12 @@ demo: $(DEMO_READY)
 
 test: lint types contracts
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+# The device side alone, as a device installs it; any Python from 3.10: make device PYTHON=python3.10
+device:
+	$(PYTHON) -m venv $(DEVICE_VENV)
+	$(DEVICE_VENV)/bin/python -m pip install --quiet '.[onnx,camera]' pytest
+	$(DEVICE_VENV)/bin/python -m pytest tests/device_profiles tests/runtime
 
 lint: $(TEST_READY)
 	$(BIN)/ruff check .
@@ -30,7 +36,7 @@ contracts: $(TEST_READY)
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .hypothesis .mypy_cache .ruff_cache .pytest_cache \
+	rm -rf $(VENV) .venv-device-* build dist *.egg-info .hypothesis .mypy_cache .ruff_cache .pytest_cache \
 		.import_linter_cache edge-demo
 
 $(BIN)/python:
@@ -46,6 +52,7 @@ $(BIN)/python:
 # pin takes the default build for Linux, which pulls gigabytes of CUDA libraries that nothing here
 # uses. Few retries, because pip goes on to its other indexes where this one cannot be reached.
 $(DEMO_READY): pyproject.toml | $(BIN)/python
+	@echo "installing into $(VENV); the first time takes some minutes"
 	$(BIN)/python -m pip install --quiet --retries 1 --extra-index-url $(TORCH_INDEX) torch==2.13.0
 	$(BIN)/python -m pip install --quiet --editable '.[all]'
 	@touch $@

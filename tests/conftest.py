@@ -1,0 +1,33 @@
+"""Which tests run here: those that need more than this machine has are skipped, with the reason."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Each of these runs only when it is asked for by name: `pytest -m slow`.
+ON_REQUEST = ("gpu", "device", "emulated", "network", "slow")
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # The workers share the cores; torch's and numpy's own threads would only fight over them.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip what needs the model pack without one, and what is marked as run on request only."""
+    asked = config.getoption("markexpr")
+    pack = Path(os.environ.get("EDGE_SDK_MODELS") or "/nonexistent").is_dir()
+    for item in items:
+        if not pack and item.get_closest_marker("models"):
+            item.add_marker(pytest.mark.skip(reason="EDGE_SDK_MODELS names no model pack"))
+        for marker in ON_REQUEST:
+            if marker not in asked and item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=f"run on request: pytest -m {marker}"))
+
+
+@pytest.fixture(scope="session")
+def model_pack() -> Path:
+    """Return the folder of the model pack; tests that use it are marked `models`."""
+    return Path(os.environ["EDGE_SDK_MODELS"]).resolve()
