@@ -51,12 +51,12 @@ def _is_channels_last(value: ir.Value, contract: InputContract) -> bool:
     """Return the layout of the model's input; ContractError when neither fits the contract."""
     height, width, channels = contract.shape
     shape = () if value.shape is None else tuple(value.shape)
-    for layout in ((channels, height, width), contract.shape):
+    for channels_last, layout in enumerate(((channels, height, width), contract.shape)):
         if len(shape) == 4 and all(
             not isinstance(have, int) or have == want
             for have, want in zip(shape[1:], layout, strict=True)
         ):
-            return layout is contract.shape
+            return bool(channels_last)
     have = " x ".join(str(size) for size in shape) or "of unknown shape"
     raise ContractError(
         f"the model's input {value.name} is {have}, and the preprocessing gives {contract.color} "
@@ -104,7 +104,9 @@ def _nodes(
         node = _follow(node, "Div", [constant("std", std)])
         yield node
     if channels_last:  # the model's own transposition cancels against this one
-        yield _follow(node, "Transpose", [], perm=NHWC_FROM_NCHW)
+        node = _follow(node, "Transpose", [], perm=NHWC_FROM_NCHW)
+        node.name = f"{INPUT}.transpose_back"
+        yield node
 
 
 def _follow(

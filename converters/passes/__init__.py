@@ -14,7 +14,7 @@ from converters.passes.base import Decline, Pass, PassReport, Skip
 from device_profiles.errors import ModelError, RequestError
 from runtime import plugins
 
-__all__ = ["Decline", "Pass", "PassReport", "Skip", "load", "names", "run"]
+__all__ = ["Decline", "Pass", "PassReport", "Skip", "load", "load_path", "names", "run"]
 
 MAX_ROUNDS = 20
 
@@ -24,13 +24,25 @@ def names() -> list[str]:
     return [one.name for one in _ordered([load(name) for name in plugins.names(__name__)])]
 
 
-def load(name: str | Path) -> Pass:
-    """Return the pass called `name`, or the one in the file `name` when that ends in .py.
+def load(name: str) -> Pass:
+    """Return the pass of this folder called `name`; RequestError names the nearest otherwise."""
+    return _only_pass(plugins.load(__name__, name))
 
-    RequestError when there is no such pass, or when the file does not define exactly one.
-    """
-    path = Path(name)
-    module = _module(path) if path.suffix == ".py" else plugins.load(__name__, str(name))
+
+def load_path(path: Path) -> Pass:
+    """Return the pass in the .py file at `path`; RequestError when it does not hold exactly one."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise RequestError(f"no pass file at {path}; give the path of a .py file")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise RequestError(f"pass file {path} does not import: {error}; mend it") from error
+    return _only_pass(module)
+
+
+def _only_pass(module: ModuleType) -> Pass:
     found = [
         thing
         for thing in vars(module).values()
@@ -39,24 +51,24 @@ def load(name: str | Path) -> Pass:
         and thing.__module__ == module.__name__
     ]
     if len(found) != 1:
-        raise RequestError(f"{name} defines {len(found)} passes; a pass file defines exactly one")
+        where = module.__file__ or module.__name__
+        raise RequestError(f"{where} defines {len(found)} passes; a pass file defines exactly one")
     return found[0]()
 
 
 def run(
     model: ir.Model,
     only: Sequence[str] | None = None,
-    extra: Sequence[Pass | str | Path] = (),
+    extra: Sequence[Pass] = (),
 ) -> list[PassReport]:
     """Rewrite `model` in place until no pass changes anything; return one report per pass.
 
-    `only` limits the passes by name; `extra` adds passes (instances, or paths of .py files). A
-    report counts over all rounds; its skips are those of the last one. ModelError when a pass
-    breaks the graph or when the passes do not come to rest.
+    `only` limits the passes by name; `extra` adds passes of one's own (see `load_path`). A report
+    counts over all rounds; its skips are those of the last one. ModelError when a pass breaks the
+    graph or when the passes do not come to rest.
     """
     chosen = [load(name) for name in (plugins.names(__name__) if only is None else only)]
-    chosen += [one if isinstance(one, Pass) else load(one) for one in extra]
-    order = _ordered(chosen)
+    order = _ordered([*chosen, *extra])
     fired = dict.fromkeys((one.name for one in order), 0)
     for _ in range(MAX_ROUNDS):
         reports = [one(model) for one in order]
@@ -84,12 +96,3 @@ def _ordered(passes: Sequence[Pass]) -> list[Pass]:
         order += [by_name[name] for name in ready]
         sorter.done(*ready)
     return order
-
-
-def _module(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if not path.is_file() or spec is None or spec.loader is None:
-        raise RequestError(f"no pass file at {path}; give the path of a .py file")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

@@ -98,7 +98,7 @@ def add_constant(node: ir.Node, name: str, array: Array) -> ir.Value:
     taken |= {value.name for other in graph.all_nodes() for value in other.outputs}
     names = chain([name], (f"{name}_{i}" for i in count(1)))
     free = next(one for one in names if one not in taken)
-    tensor = ir.tensor(np.ascontiguousarray(array), name=free)
+    tensor = ir.tensor(np.asarray(array, order="C"), name=free)
     value = ir.Value(name=free, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype))
     value.const_value = tensor
     graph.register_initializer(value)

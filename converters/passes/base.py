@@ -7,7 +7,7 @@ a candidate was left alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -94,9 +94,12 @@ class Pass:
                 f"the model uses opset {opset}; export it again with opset {MIN_OPSET} or newer"
             )
         self.requires(model)
-        face = _face(model)
+        inputs, outputs = _face(model.graph.inputs), _face(model.graph.outputs)
         fired, skips = self.apply(model)
-        if _face(model) != face:
+        kept = len(outputs) == len(model.graph.outputs) and all(
+            map(_refines, _face(model.graph.outputs), outputs)
+        )
+        if _face(model.graph.inputs) != inputs or not kept:
             raise ModelError(
                 f"pass {self.name} changed the model's inputs or outputs; leave it out"
             )
@@ -113,9 +116,31 @@ def label(node: ir.Node) -> str:
     return node.name or node.outputs[0].name or node.op_type
 
 
-def _face(model: ir.Model) -> list[tuple[str | None, str, str]]:
-    values = (*model.graph.inputs, *model.graph.outputs)
-    return [(value.name, str(value.dtype), str(value.shape)) for value in values]
+Face = tuple[str | None, ir.DataType | None, tuple[int | str | None, ...] | None]
+
+
+def _face(values: Iterable[ir.Value]) -> list[Face]:
+    """Return the name, type and shape of each value; free sizes by the name of their symbol."""
+    shapes = ((value, value.shape) for value in values)
+    return [
+        (
+            value.name,
+            value.dtype,
+            None if shape is None else tuple(d if isinstance(d, int) else d.value for d in shape),
+        )
+        for value, shape in shapes
+    ]
+
+
+def _refines(now: Face, then: Face) -> bool:
+    """Return whether an output is what it was; sizes that were free may be known by now."""
+    same = now[0] == then[0] and then[1] in (None, now[1])
+    if then[2] is None or now[2] is None:
+        return same and then[2] is None
+    pairs = zip(now[2], then[2], strict=False)
+    return (
+        same and len(now[2]) == len(then[2]) and all(n == t or type(t) is not int for n, t in pairs)
+    )
 
 
 def _dangling(graph: ir.Graph, outer: set[ir.Value]) -> Iterator[tuple[str, str]]:

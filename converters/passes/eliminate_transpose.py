@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx_ir as ir
 
 from converters.passes._graph import (
@@ -75,7 +76,7 @@ def _sink(node: ir.Node) -> bool:
     data = [i for i, number in enumerate(numbers) if number is None and node.inputs[i] is not None]
     moved = [before(node.inputs[i], "Transpose") for i in data]
     first = moved[0] if moved else None
-    if first is None or node.outputs[0].is_graph_output():
+    if first is None:
         return False
     if any(one is None or _perm(one) != _perm(first) for one in moved):
         return False
@@ -110,7 +111,7 @@ def _meets_transpose(node: ir.Node) -> bool:
 def _back(number: Array, perm: list[int]) -> Array:
     """Return `number`, which broadcasts against the transposed value, for the original one."""
     full = number.reshape((1,) * (len(perm) - number.ndim) + number.shape)
-    return full.transpose([perm.index(axis) for axis in range(len(perm))])
+    return np.transpose(full, [perm.index(axis) for axis in range(len(perm))])
 
 
 def _put_before(node: ir.Node, inputs: list[ir.Value | None], perm: list[int]) -> None:

@@ -38,7 +38,7 @@ class FoldAffine(Pass):
         linear = absorbing(value)
         if linear is not None:
             fold_into_outputs(linear, by)
-        elif len(chain) <= (by.scale != 1).any() + (by.shift != 0).any():
+        elif len(chain) <= int((by.scale != 1).any()) + int((by.shift != 0).any()):
             return False
         elif nodes := affine_nodes(value, by, node):
             replace(node, *nodes)
