@@ -75,7 +75,7 @@ def pack(files: Mapping[str, bytes]) -> Iterator[bytes]:
     seen: set[str] = set()
     for name, data in files.items():
         if fault := _name_fault(name, seen):
-            raise BundleError(f"a file cannot be called {name[:MAX_NAME]!r}: {fault}")
+            raise BundleError(f"a file cannot be called {name[:60]!r}: {fault}")
         member = Member(name, zlib.crc32(data), len(data), position)
         directory += member.central()
         position = member.end
@@ -150,7 +150,7 @@ class Archive:
             name_at, name_size = position + _CENTRAL.size, fields[10]
             name = directory[name_at : name_at + name_size].decode("latin-1")
             if fault := _record_fault(fields) or _name_fault(name, seen):
-                raise self._error(f"entry {name[:MAX_NAME]!r} is refused: {fault}")
+                raise self._error(f"entry {name[:60]!r} is refused: {fault}")
             member = Member(name, fields[7], fields[8], expected)
             if member.end > self._size:
                 raise self._error(f"entry {name!r} is refused: its size lies")

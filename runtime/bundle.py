@@ -83,7 +83,7 @@ def open_bundle(path: str | Path) -> Bundle:
     if not os.path.isfile(path):
         raise BundleError(f"{path}: no such file; give the path of a bundle (.edge)")
     try:
-        file = path.open("rb")
+        file = path.open("rb", buffering=0)  # a buffer would hide a change of the file
     except OSError as error:
         raise BundleError(f"{path}: cannot be read ({error.strerror})") from error
     try:

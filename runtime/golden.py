@@ -186,7 +186,7 @@ def float_tolerance(output: str, reference: Array, length: int, layers: int) -> 
     Rounding Error Analysis, SIAM J. Sci. Comput. 41(5), 2019, theorem 3.1); the independent
     errors of `layers` layers grow as the square root of their number. Relative to the largest
     magnitude of `reference`, times SAFETY. Measured between onnxruntime's optimisation levels and
-    thread counts on seven trained nets: at most a fifth of it.
+    thread counts on six trained nets: at most a quarter of it.
     """
     scale = float(np.abs(reference).max(initial=0))
     rms = SAFETY * math.sqrt(layers * length) * ROUNDOFF * scale

@@ -104,8 +104,9 @@ class NullEngine:
 
 
 def _means(array: Array, batch: int) -> Floats:
-    """Return the means of 64 interleaved parts of each row: float64 (batch, 64)."""
-    flat = array.reshape(batch, -1).astype(np.float64)
+    """Return the means of 64 interleaved parts of each row, bytes about 0: float64 (batch, 64)."""
+    centre = 127.5 if array.dtype == np.uint8 else 0.0
+    flat = array.reshape(batch, -1).astype(np.float64) - centre
     flat = np.pad(flat, ((0, 0), (0, -flat.shape[1] % _FEATURES)))
     means: Floats = flat.reshape(batch, -1, _FEATURES).mean(axis=1)
     return means
