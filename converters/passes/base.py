@@ -75,7 +75,10 @@ class Pass:
         raise NotImplementedError
 
     def apply(self, model: ir.Model) -> tuple[int, list[Skip]]:
-        """Visit all nodes, subgraphs included; return how often the pass fired, and the skips."""
+        """Visit all nodes, subgraphs included; return how often the pass fired, and the skips.
+
+        ModelError names the pass and the node when `rewrite` fails.
+        """
         fired, skips = 0, []
         for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
             if node.graph is None:  # removed by an earlier rewrite of this sweep
@@ -84,6 +87,10 @@ class Pass:
                 fired += self.rewrite(node)
             except Decline as reason:
                 skips.append(Skip(label(node), str(reason)))
+            except Exception as error:
+                raise ModelError(
+                    f"pass {self.name} failed at {label(node)}: {error!r}; leave it out"
+                ) from error
         return fired, skips
 
     def __call__(self, model: ir.Model) -> PassReport:

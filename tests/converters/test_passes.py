@@ -51,6 +51,8 @@ class Breaks(Pass):
 
     def rewrite(self, node: ir.Node) -> bool:
         value = node.outputs[0]
+        if self.how == "crashes":
+            raise KeyError(node.op_type)
         if self.how == "renames the output" and value.is_graph_output():
             value.name = "z"
         if self.how == "changes its shape" and value.is_graph_output():
@@ -149,6 +151,7 @@ def test_a_bad_pass_file_is_refused(tmp_path: Path, text: str | None, message: s
     [
         ("renames the output", "pass test_passes changed the model's inputs or outputs"),
         ("changes its shape", "pass test_passes changed the model's inputs or outputs"),
+        ("crashes", r"pass test_passes failed at Relu_0: KeyError\('Relu'\); leave it out"),
         ("dangles", "pass test_passes left a without a producer before Relu_1"),
     ],
 )
