@@ -233,7 +233,8 @@ def _manifest(data: bytes, where: str) -> Manifest:
     try:
         manifest = Manifest.from_bytes(data)
     except (BundleError, OverflowError) as error:
-        raise BundleError(f"{where}: {error}") from error
+        text = "".join(c if c.isprintable() else "?" for c in str(error))
+        raise BundleError(f"{where}: {text}") from error
     words = [
         word
         for artifact in manifest.artifacts
@@ -242,7 +243,8 @@ def _manifest(data: bytes, where: str) -> Manifest:
     specs = (s for a in manifest.artifacts for s in (*a.inputs, *a.outputs))
     words += [word for spec in specs for word in (spec.name, spec.dtype)]
     words += [tolerance.output for rung in manifest.golden.tolerances for tolerance in rung]
-    if not all(isinstance(word, str) for word in words):
+    words += [entry.path for entry in manifest.files()]
+    if not all(isinstance(word, str) and word.isprintable() for word in words):
         raise BundleError(f"{where}: {MANIFEST} has something else where a name belongs")
     return manifest
 

@@ -243,6 +243,9 @@ def _forge_manifest(path: Path, change: Callable[[dict[str, Any]], object]) -> b
     ("change", "message"),
     [
         (lambda m: m.update(schema="2.0"), "schema 2.0, this Edge SDK reads 1.0; update edge-sdk"),
+        (lambda m: m.update(schema="2\n\x1b[2J"), r"schema 2\?\?\[2J, this"),
+        (lambda m: m["labels"].update(path="a\nb"), "where a name belongs"),
+        (lambda m: m["artifacts"][0].update(provider="\x1b[2J"), "where a name belongs"),
         (lambda m: m.pop("schema"), "is not a manifest"),
         (lambda m: m.pop("golden"), "lacks or misstates a field"),
         (lambda m: m["artifacts"].clear(), "at least one artifact"),
