@@ -68,7 +68,10 @@ def _mark(bar: Bar, plot: Plot, middle: float, color: str) -> list[str]:
         ]
     zero = plot.at(0, 0)[0]
     box = {"x": min(zero, at), "y": middle - 8, "width": abs(at - zero), "height": 16.0}
-    return [tag("rect", **box, rx=2, fill=color), *_whiskers(bar, plot, middle, "var(--ink)")]
+    return [
+        tag("rect", **box, rx=2, fill=color, fill_opacity=0.75),
+        *_whiskers(bar, plot, middle, "var(--ink)"),
+    ]
 
 
 def _whiskers(bar: Bar, plot: Plot, middle: float, color: str) -> list[str]:

@@ -27,7 +27,7 @@ _STYLE = (
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);
 font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}
-main{max-width:880px;margin:0 auto;padding:32px 20px 64px}
+main{max-width:960px;margin:0 auto;padding:32px 20px 64px}
 h1{font-size:26px;line-height:1.25;margin:0 0 8px;overflow-wrap:anywhere}
 h2{font-size:18px;margin:40px 0 12px;padding-bottom:6px;border-bottom:1px solid var(--grid)}
 p{margin:8px 0;overflow-wrap:anywhere}
@@ -40,13 +40,13 @@ font-size:12px;font-weight:700;letter-spacing:.04em;color:var(--badge);backgroun
 padding:7px 0;border-bottom:1px solid var(--grid);align-items:baseline;overflow-wrap:anywhere}
 .gates .badge{justify-self:start}.quiet,figcaption,.note{color:var(--muted)}
 .note,figcaption{font-size:13px;margin:6px 0 0}
-figure{margin:20px 0 28px}figure img,figure svg{display:block;height:auto}
-figure svg{width:calc(100% + 26px);margin:0 -13px}
-figure img{max-width:100%;border-radius:4px}
+figure{margin:20px -13px 28px;overflow-x:auto}figure img,figure svg{display:block;height:auto}
+figure svg{width:100%;min-width:600px}figure figcaption,figure img{margin-left:13px}
+figure img{max-width:calc(100% - 26px);border-radius:4px}
 .scroll{overflow-x:auto;margin:16px 0 28px}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 caption{text-align:left;font-weight:600;padding-bottom:6px}
-th,td{text-align:left;vertical-align:top;padding:6px 14px 6px 0;border-bottom:1px solid var(--grid)}
+th,td{text-align:left;vertical-align:top;padding:6px 18px 6px 0;border-bottom:1px solid var(--grid)}
 th:last-child,td:last-child{padding-right:0}
 th{font-size:13px;font-weight:600;color:var(--muted);vertical-align:bottom}
 .num{text-align:right;white-space:nowrap}

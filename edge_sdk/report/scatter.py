@@ -30,13 +30,18 @@ def draw(chart: Scatter) -> str:
     beaten = [point for point in points if point not in best]
     stairs = _stairs(plot, best)
     path = "".join(f"M{a:.1f} {b:.1f}L{c:.1f} {d:.1f}" for (a, b), (c, d) in stairs)
-    drawn = [*columns(plot, named(chart.x_label, plot.x)), *rows(plot, chart.y_label)]
-    drawn.append(tag("path", d=path, stroke="var(--c0)", stroke_dasharray="4 4"))
+    lines = tag("path", d=path, stroke="var(--c0)", stroke_dasharray="4 4")
+    marks = []
     for point in [*beaten, *best]:
         mark = _mark(plot.at(point.x, point.y), *(_BEST if point in best else _BEATEN))
-        drawn.append(hint(f"{point.label}: {point.x:g}, {point.y:g}", mark))
+        marks.append(hint(f"{point.label}: {point.x:g}, {point.y:g}", mark))
     called = [*best, *beaten] if len(points) <= _NAMED else best
-    drawn += _names(plot, called, [_around(*edge, 1) for edge in stairs])
+    full = [_around(place, place, 8) for place in (plot.at(p.x, p.y) for p in points)]
+    names = list(_names(plot, called, (full, [_around(*edge, 1) for edge in stairs])))
+    across = named(chart.x_label, plot.x)
+    if len(names) < len(points):
+        across += f"; {len(points) - len(names)} points without room for a name"
+    drawn = [*columns(plot, across), *rows(plot, chart.y_label), lines, *marks, *names]
     drawn += _key(plot) if beaten else []
     if not points:
         drawn.append(words("no data", WIDTH / 2, plot.top + 40, "quiet halo", "middle"))
@@ -63,24 +68,28 @@ def _stairs(plot: Plot, best: Sequence[Point]) -> list[tuple[_Place, _Place]]:
     return edges
 
 
-def _names(plot: Plot, points: Sequence[Point], stairs: Sequence[_Box]) -> Iterator[str]:
-    """Yield each point's name where it hides no mark and no other name, with a line if far."""
-    places = [plot.at(point.x, point.y) for point in points]
-    marks = [_around(place, place, 8) for place in places]
+def _names(
+    plot: Plot, points: Sequence[Point], full: tuple[Sequence[_Box], Sequence[_Box]]
+) -> Iterator[str]:
+    """Yield each point's name where it hides no mark and no other name, with a line if far.
+
+    `full` are the marks and the stairs; points without room are left out.
+    """
+    marks, stairs = full
     taken: list[_Box] = []
-    for point, (x, y) in zip(points, places, strict=True):
+    for point in points:
+        x, y = plot.at(point.x, point.y)
         name = wrap(point.label, _LONGEST, 1)[0]
         found = _room(plot, (x, y), width_of(name), (marks, taken, stairs))
         if not found:
             continue
         box, trail = found
         taken += [box, *trail]
-        if trail:
-            yield line((x, y), _nearest((x, y), box), "axis")
+        lead = line((x, y), _nearest((x, y), box), "axis") if trail else ""
         # The box is an upper estimate, so the words stand at the side of their point.
         anchor = "start" if box[0] >= x else "end" if box[2] <= x else "middle"
         edge = {"start": box[0], "end": box[2], "middle": (box[0] + box[2]) / 2}[anchor]
-        yield words(name, edge, box[3] - 4, "halo", anchor)
+        yield lead + words(name, edge, box[3] - 4, "halo", anchor)
 
 
 def _room(
