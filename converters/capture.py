@@ -6,6 +6,7 @@ This is the one place that calls torch's exporter.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
@@ -69,6 +70,22 @@ def first_line(error: BaseException) -> str:
     """Return the first line of an error that says something, for a one-line message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
+
+
+def capture(
+    module: Any, example: Any, preprocess: InputContract | None = None, name: str | None = None
+) -> Captured:
+    """Capture a trained `torch.nn.Module` for conversion.
+
+    `example` is a float32 tensor or array (1, C, H, W) such as the module was trained on (its
+    values do not matter); `preprocess` says how a picture becomes such a tensor. Raises ModelError
+    when torch cannot export the module.
+    """
+    array = np.asarray(example, np.float32)
+    captured = capture_module(module, array, name or type(module).__name__.lower(), {})
+    if preprocess is None:
+        return captured
+    return dataclasses.replace(captured, contract=preprocess)
 
 
 def capture_module(

@@ -1,0 +1,87 @@
+"""The command line `edge-sdk`: one file per verb, parsing and printing only.
+
+Each verb module has `HELP`, `add_arguments(parser)` and `run(arguments) -> Outcome`. A verb's
+workflow is imported inside `run`: a device has no converters, and nobody waits for other verbs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
+
+from device_profiles.errors import EdgeError
+from edge_sdk.cli.base import Outcome
+from runtime.plugins import load, names
+from runtime.progress import TerminalBar, reporting_to
+
+_EPILOG = """exit codes: 0 done, and it holds; 1 done, and a gate failed (accuracy, health, budget);
+2 the request or its input is wrong; 3 the environment lacks something"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb and return the exit code."""
+    arguments = _parser().parse_args(argv)
+    verb: ModuleType = arguments.verb_module
+    try:
+        with reporting_to(TerminalBar()):
+            outcome: Outcome = verb.run(arguments)
+    except KeyboardInterrupt:
+        sys.stderr.write("edge-sdk: interrupted\n")
+        return 130
+    except EdgeError as error:
+        return _failed(error, arguments)
+    _show(outcome, arguments.json)
+    return 0 if outcome.passed else 1
+
+
+def _show(outcome: Outcome, as_json: bool) -> None:
+    try:
+        if as_json:
+            print(json.dumps(outcome.data, ensure_ascii=False), flush=True)
+        elif outcome.text:
+            print(outcome.text, file=sys.stderr if outcome.quiet else sys.stdout, flush=True)
+    except BrokenPipeError:
+        # The reader (`head`, a pager) has seen enough; that is no fault of this run.
+        sys.stdout = None  # type: ignore[assignment]
+
+
+def _failed(error: EdgeError, arguments: argparse.Namespace) -> int:
+    if arguments.debug:
+        traceback.print_exception(error)
+    message = " ".join(str(error).split())
+    sys.stderr.write(f"edge-sdk {arguments.verb}: {message}\n")
+    if arguments.json:
+        found = {"error": message, "kind": type(error).__name__, "exit_code": error.exit_code}
+        print(json.dumps(found, ensure_ascii=False))
+    return error.exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="edge-sdk",
+        description="From a trained CNN to a camera on a real device, with proof at every step.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for name in names("edge_sdk.cli"):
+        module = load("edge_sdk.cli", name)
+        verb = verbs.add_parser(name, help=module.HELP, description=module.HELP)
+        module.add_arguments(verb)
+        verb.add_argument("--json", action="store_true", help="one JSON object on stdout")
+        verb.add_argument("--debug", action="store_true", help="show tracebacks of errors")
+        verb.set_defaults(verb_module=module)
+    return parser
+
+
+def _version() -> str:
+    try:
+        return f"edge-sdk {version('edge-sdk')}"
+    except PackageNotFoundError:
+        return "edge-sdk, not installed"

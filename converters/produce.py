@@ -1,0 +1,119 @@
+"""Captured model -> prepared float graph -> the bytes of artifacts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from converters import passes, prelude
+from converters.capture import Captured
+from converters.graphs import clone, name_of
+from converters.passes.base import Pass, PassReport
+from converters.quantize.bias_correct import add_missing_biases, correct_biases
+from converters.quantize.calibrate import Statistics, observe
+from converters.quantize.entry import absorb_mean
+from converters.quantize.plan import Plan, make_plan
+from converters.recipe import FORMATS, Recipe
+from runtime.contract import InputContract
+from runtime.plugins import load
+from runtime.progress import step
+
+Frames = NDArray[np.uint8]
+
+# Bias correction settles with 16 to 64 images; this many are alive at once.
+CORRECTION_SAMPLES = 32
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A float graph that takes the camera's bytes, cleaned and fused; and what the passes did."""
+
+    captured: Captured
+    contract: InputContract
+    graph: ir.Model
+    passes: tuple[PassReport, ...]
+
+
+@dataclass(frozen=True)
+class Product:
+    """One artifact: its bytes, its recipe, and what there is to say about it (JSON-ready).
+
+    `steps` gives for each output the width of one of 255 steps over its calibrated range.
+    """
+
+    recipe: Recipe
+    data: bytes
+    steps: Mapping[str, float] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def prepare(captured: Captured, contract: InputContract, extra: Iterable[Pass] = ()) -> Prepared:
+    """Put the preprocessing of `contract` into the graph and run every pass, and `extra` ones.
+
+    Raises ContractError when the contract does not fit the model's input.
+    """
+    step("cleaning and fusing")
+    graph = clone(captured.graph)
+    prelude.attach(graph, contract)
+    reports = passes.run(graph, extra=tuple(extra))
+    return Prepared(captured, contract, graph, tuple(reports))
+
+
+def produce(
+    prepared: Prepared, recipe: Recipe, frames: Iterable[Frames], facts: Mapping[str, str]
+) -> Product:
+    """Make the artifact of `recipe`. `frames` (each uint8 (1, H, W, C)) calibrate int8.
+
+    `frames` is walked more than once. `facts` go into the artifact's own metadata.
+    """
+    step(f"making {recipe.precision}")
+    writer = load(FORMATS, recipe.format)
+    facts = {**facts, "edge_sdk.precision": recipe.precision}
+    if recipe.precision == "fp32":
+        return Product(recipe, writer.write(prepared.graph, facts))
+    if recipe.precision == "fp16":
+        return Product(recipe, writer.write(writer.halve(prepared.graph, recipe.half), facts))
+    graph, plan, statistics = quantize(prepared.graph, recipe, frames)
+    data = writer.write(writer.lower(graph, plan), facts)
+    return Product(recipe, data, _steps(graph, statistics), _notes(plan, statistics))
+
+
+def quantize(
+    graph: ir.Model, recipe: Recipe, frames: Iterable[Frames]
+) -> tuple[ir.Model, Plan, Statistics]:
+    """Return the float graph with corrected biases, its plan, and the statistics behind it."""
+    writer = load(FORMATS, recipe.format)
+    graph = clone(graph)
+    if recipe.activation_type == "uint8":
+        absorb_mean(graph)
+    add_missing_biases(graph)
+    statistics = observe(graph, frames)
+    plan = make_plan(graph, statistics.ranges, recipe.scheme, writer.KERNELS)
+    if recipe.bias_correction:
+        few = list(islice(iter(frames), CORRECTION_SAMPLES))
+        graph = correct_biases(graph, plan, few, writer.lower)
+    return graph, plan, statistics
+
+
+def _steps(graph: ir.Model, statistics: Statistics) -> dict[str, float]:
+    found = {}
+    for value in graph.graph.outputs:
+        low, high = statistics.ranges[name_of(value)]
+        found[name_of(value)] = (high - low) / 255
+    return found
+
+
+def _notes(plan: Plan, statistics: Statistics) -> dict[str, Any]:
+    return {
+        "calibration_frames": statistics.count,
+        "integer_nodes": len(plan.integer),
+        "moved_as_integers": len(plan.moves),
+        "absorbed_activations": len(plan.absorbed),
+        "kept_float": dict(sorted(plan.kept_float.items())),
+    }

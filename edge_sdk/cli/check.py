@@ -1,0 +1,41 @@
+"""`edge-sdk check`: accuracy of the artifact against its reference."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from edge_sdk.cli.base import Outcome, add_report, add_sampling, report_outcome
+
+HELP = "compare a bundle's artifacts with the original model on real images"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--data", required=True, type=Path, metavar="DATA")
+    parser.add_argument(
+        "--reference", metavar="MODEL", help="the original; default: the bundle's own float32"
+    )
+    parser.add_argument("--weights", type=Path, metavar="F", help="weights of the reference")
+    parser.add_argument("--label-offset", type=int, metavar="N")
+    parser.add_argument(
+        "--max-drop", type=float, metavar="POINTS", help="gate: top-1 points that may be lost"
+    )
+    add_sampling(parser, None, "images to check by")
+    add_report(parser)
+
+
+def run(arguments: argparse.Namespace) -> Outcome:
+    """Check and report."""
+    from edge_sdk.workflows.check import CheckOptions, check
+
+    options = CheckOptions(
+        reference=arguments.reference,
+        weights=arguments.weights,
+        max_drop=arguments.max_drop,
+        samples=arguments.samples,
+        seed=arguments.seed,
+        label_offset=arguments.label_offset,
+    )
+    return report_outcome(check(arguments.bundle, arguments.data, options), arguments.report)

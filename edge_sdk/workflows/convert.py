@@ -1,0 +1,349 @@
+"""Workflow: a trained model and a device profile -> one bundle, with its evidence."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.capture import Captured
+from converters.graphs import name_of, shape_of
+from converters.loaders import LoadOptions, load_model
+from converters.passes import load_path
+from converters.produce import Prepared, Product, prepare, produce
+from converters.recipe import Recipe, recipes
+from device_profiles.errors import ContractError, DataError, OutputError
+from device_profiles.profile import Profile
+from device_profiles.profile import load as load_profile
+from edge_sdk.workflows.data import Frames, split
+from edge_sdk.workflows.golden import make_golden
+from edge_sdk.workflows.measure import Question, Run, compare, map_labels
+from edge_sdk.workflows.verdict import Candidate, Verdict, choose
+from runtime.bundle import file_entry, write_bundle
+from runtime.contract import InputContract
+from runtime.datasets import Dataset, Sampling, open_dataset, take
+from runtime.engines import EngineOptions, open_engine
+from runtime.labels import LabelMap, read_labels
+from runtime.manifest import Artifact, Golden, Manifest
+from runtime.preprocess import normalize
+from runtime.progress import step
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """What may be said of a conversion beside model, profile, calibration data and output.
+
+    `preprocess` and `task` override what the model says of itself. `precision` and `format` are
+    `auto` or a name. `max_drop` is the budget: how many points of top-1 accuracy may be lost (of
+    agreement, where there are no labels). `samples` frames calibrate, others judge, up to
+    `judges`. `passes` are files with graph passes of the user's own.
+    """
+
+    weights: Path | None = None
+    preprocess: str | InputContract | None = None
+    task: str | None = None
+    labels: Path | None = None
+    label_offset: int | None = None
+    validation: Path | None = None
+    format: str = "auto"
+    precision: str = "auto"
+    max_drop: float | None = None
+    samples: int = 128
+    judges: int = 256
+    seed: int = 0
+    passes: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is converted: the captured model with everything that had to be known about it."""
+
+    captured: Captured
+    contract: InputContract
+    task: str
+    labels: tuple[str, ...]
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of the model's outputs, in order."""
+        return [name_of(value) for value in self.captured.graph.graph.outputs]
+
+    def reference(self, frames: NDArray[np.uint8]) -> list[NDArray[np.generic]]:
+        """Run the original model on prepared frames, uint8 (N, H, W, C), one by one."""
+        batches = [
+            self.captured.reference(normalize(frames[i : i + 1], self.contract))
+            for i in range(len(frames))
+        ]
+        return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A finished conversion: where the bundle is, its manifest, and how the choice was made."""
+
+    path: Path
+    manifest: Manifest
+    verdict: Verdict
+    notes: tuple[str, ...]
+
+
+def convert(
+    model: str | Captured,
+    profile: str | Path | Profile,
+    output: str | Path,
+    calibration: str | Path,
+    options: ConvertOptions | None = None,
+) -> Conversion:
+    """Convert `model` for the device `profile` and write the bundle `output`.
+
+    `model` is a MODEL of the command line or what `capture` returned; `calibration` is a data set
+    of real images. Raises a subclass of RequestError for bad input, OutputError when the bundle
+    cannot be written, GateError when what was asked for does not keep within `max_drop`; in all
+    of these cases nothing is written.
+    """
+    options = options or ConvertOptions()
+    profile = profile if isinstance(profile, Profile) else load_profile(profile)
+    output = Path(output)
+    check_writable(output)
+    ladder = recipes(profile, options.format, options.precision)
+    taken, judged, notes = _data(Path(calibration), options)
+    extra = [load_path(path) for path in options.passes]
+    if isinstance(model, str):
+        step("capturing the model")
+        model = load_model(model, LoadOptions(options.weights, options.preprocess))
+    subject = _subject(model, options)
+    label_map = _label_map(subject, judged, options)
+    prepared = prepare(subject.captured, subject.contract, extra)
+    frames = Frames(taken, subject.contract, "calibrating")
+    products: dict[str, Product] = {}
+    for recipe in ladder:
+        if recipe.file not in products:
+            products[recipe.file] = produce(prepared, recipe, frames, _facts(subject, profile))
+    question = Question(Frames(judged, subject.contract, "comparing"), subject.task, label_map)
+    comparisons = _judge(subject, products, question)
+    verdict = _verdict(ladder, products, comparisons, options)
+    job = _Assembly(subject, prepared, profile, verdict, products)
+    manifest = job.write(output, frames, options)
+    return Conversion(output, manifest, verdict, notes)
+
+
+def check_writable(output: Path) -> None:
+    """Raise OutputError, before any work, when `output` cannot be written."""
+    folder = output.parent
+    if not folder.is_dir():
+        raise OutputError(f"{output} cannot be written: there is no folder {folder}; make it first")
+    if output.is_dir():
+        raise OutputError(f"{output} is a folder; name a file, such as {output / 'model.edge'}")
+
+
+def _data(calibration: Path, options: ConvertOptions) -> tuple[Dataset, Dataset, tuple[str, ...]]:
+    """Return the samples that calibrate, the samples that judge, and what to say about them."""
+    taken, rest = split(calibration, Sampling(options.samples, options.seed))
+    notes = []
+    if len(taken.samples) < 16:
+        raise DataError(
+            f"{calibration} holds {len(taken.samples)} images; calibration and the golden set "
+            "need at least 16"
+        )
+    if options.validation is not None:
+        rest = open_dataset(options.validation)
+    elif not rest.samples:
+        rest = taken
+        notes.append(
+            "the artifacts were judged on the very images that calibrated them, because there "
+            "are no others; pass --validation for an honest figure"
+        )
+    return taken, take(rest, Sampling(options.judges, options.seed)), tuple(notes)
+
+
+def _subject(captured: Captured, options: ConvertOptions) -> Subject:
+    contract = captured.contract
+    if isinstance(options.preprocess, InputContract):
+        contract = options.preprocess
+    if contract is None:
+        raise ContractError(
+            f"{captured.name} does not say how its input is prepared; pass --preprocess, for "
+            "example: --preprocess imagenet (or unit, tf, raw; see the README)"
+        )
+    shapes = [shape_of(value) for value in captured.graph.graph.outputs]
+    classes = shapes[0][1] if len(shapes) == 1 and len(shapes[0]) == 2 else 0
+    task = options.task or captured.task or ("classify" if classes > 1 else "raw")
+    labels = read_labels(options.labels) if options.labels else ()
+    if labels and len(labels) != classes:
+        raise DataError(
+            f"{options.labels} has {len(labels)} labels, the model has {classes or 'no'} classes "
+            f"(outputs {shapes}); give one line per class, in the order of the outputs"
+        )
+    return Subject(captured, contract, task, labels)
+
+
+def _label_map(subject: Subject, judged: Dataset, options: ConvertOptions) -> LabelMap | None:
+    if subject.task != "classify" or judged.samples[0].label is None:
+        return None
+    classes = shape_of(subject.captured.graph.graph.outputs[0])[1]
+    return map_labels(judged, subject.labels, classes, options.label_offset)
+
+
+def _facts(subject: Subject, profile: Profile) -> dict[str, str]:
+    return {
+        "edge_sdk.input": json.dumps(subject.contract.to_json(), sort_keys=True),
+        "edge_sdk.profile": profile.name,
+        "edge_sdk.task": subject.task,
+    }
+
+
+def _judge(
+    subject: Subject, products: Mapping[str, Product], question: Question
+) -> dict[str, dict[str, Any]]:
+    """Compare every product, computed as its file defines, with the original model."""
+    engines = {
+        name: open_engine(product.recipe.engine, product.data, EngineOptions(simulate=True))
+        for name, product in products.items()
+    }
+
+    def runner(name: str) -> Run:
+        return lambda frame: engines[name].run([frame])
+
+    results = compare(question, subject.reference, {name: runner(name) for name in engines})
+    for engine in engines.values():
+        engine.close()
+    return {name: result.to_json() for name, result in results.items()}
+
+
+def _verdict(
+    ladder: list[Recipe],
+    products: Mapping[str, Product],
+    comparisons: Mapping[str, Mapping[str, Any]],
+    options: ConvertOptions,
+) -> Verdict:
+    candidates = [
+        Candidate(
+            recipe,
+            len(products[recipe.file].data),
+            comparisons[recipe.file],
+        )
+        for recipe in ladder
+    ]
+    return choose(candidates, options.max_drop, options.precision)
+
+
+@dataclass(frozen=True)
+class _Assembly:
+    """Everything that goes into the bundle."""
+
+    subject: Subject
+    prepared: Prepared
+    profile: Profile
+    verdict: Verdict
+    products: Mapping[str, Product]
+
+    def write(self, output: Path, frames: Frames, options: ConvertOptions) -> Manifest:
+        """Make the golden set and the manifest, and write the bundle whole or not at all."""
+        step("recording the golden set")
+        rungs = [candidate.recipe for candidate in self.verdict.kept]
+        shots = frames.first(16)
+        answers = self.subject.reference(shots)
+        reference = dict(zip(self.subject.outputs, answers, strict=True))
+        made = [self.products[recipe.file] for recipe in rungs]
+        golden, tolerances = make_golden(shots, reference, made, self.prepared.graph)
+        files = {recipe.file: self.products[recipe.file].data for recipe in rungs}
+        files["golden.npz"] = golden.to_bytes()
+        files["evidence/accuracy.json"] = _json(self._accuracy())
+        files["evidence/calibration.json"] = _json(_digests(frames.dataset))
+        if self.subject.labels:
+            files["labels.txt"] = ("\n".join(self.subject.labels) + "\n").encode()
+        manifest = self._manifest(files, rungs, options)
+        entry = file_entry("golden.npz", files["golden.npz"])
+        manifest = replace(manifest, golden=Golden(entry, len(shots), tolerances))
+        write_bundle(output, manifest, files)
+        return manifest
+
+    def _accuracy(self) -> dict[str, Any]:
+        return {c.recipe.file: dict(c.comparison) for c in self.verdict.candidates}
+
+    def _manifest(
+        self, files: Mapping[str, bytes], rungs: list[Recipe], options: ConvertOptions
+    ) -> Manifest:
+        entries = {path: file_entry(path, data) for path, data in files.items()}
+        special = {*(recipe.file for recipe in rungs), "golden.npz", "labels.txt"}
+        return Manifest(
+            name=self.subject.captured.name,
+            task=self.subject.task,
+            input=self.subject.contract,
+            artifacts=tuple(self._artifact(r, files[r.file]) for r in rungs),
+            golden=Golden(entries["golden.npz"], 0, ()),
+            profile={
+                "name": self.profile.name,
+                "digest": self.profile.digest,
+                "arch": self.profile.hardware.arch,
+                "features": sorted(self.profile.hardware.features),
+            },
+            labels=entries.get("labels.txt"),
+            requires=self._requires(rungs),
+            recipe=self._recipe(options),
+            evidence=self._evidence(rungs),
+            extra_files=tuple(e for path, e in sorted(entries.items()) if path not in special),
+        )
+
+    def _artifact(self, recipe: Recipe, data: bytes) -> Artifact:
+        engine = open_engine(recipe.engine, data, EngineOptions(simulate=True))
+        artifact = Artifact(
+            file=file_entry(recipe.file, data),
+            format=recipe.format,
+            engine=recipe.engine,
+            provider=recipe.provider,
+            precision=recipe.precision,
+            opset=self.prepared.graph.opset_imports[""],
+            inputs=tuple(engine.inputs),
+            outputs=tuple(engine.outputs),
+            saturation_safe=recipe.pair_safe or recipe.precision != "int8",
+        )
+        engine.close()
+        return artifact
+
+    def _requires(self, rungs: list[Recipe]) -> dict[str, Any]:
+        engines = {recipe.engine for recipe in rungs}
+        pins = [p for p in self.profile.software.pins if p.package in engines]
+        return {
+            "engines": sorted(engines),
+            "pins": {pin.package: pin.specifier for pin in pins},
+            "python": list(self.profile.software.python),
+        }
+
+    def _recipe(self, options: ConvertOptions) -> dict[str, Any]:
+        fired = {report.name: report.fired for report in self.prepared.passes if report.fired}
+        return {
+            "edge_sdk": version("edge-sdk"),
+            "origin": dict(self.subject.captured.origin),
+            "passes": fired,
+            "artifacts": {
+                file: {**product.recipe.to_json(), **product.notes}
+                for file, product in self.products.items()
+            },
+            "calibration": {"samples": options.samples, "seed": options.seed},
+            "verdict": self.verdict.to_json(),
+        }
+
+    def _evidence(self, rungs: list[Recipe]) -> dict[str, Any]:
+        kept = {recipe.file for recipe in rungs}
+        return {"accuracy": {f: c for f, c in self._accuracy().items() if f in kept}}
+
+
+def _digests(dataset: Dataset) -> dict[str, Any]:
+    """Say which images calibrated, so that a later check can tell when it judges by the same."""
+    digests = {
+        sample.path.name: hashlib.sha256(sample.path.read_bytes()).hexdigest()
+        for sample in dataset.samples
+    }
+    return {"images": digests}
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()

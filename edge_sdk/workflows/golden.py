@@ -1,0 +1,90 @@
+"""The golden set of a bundle: real frames, what each artifact answers, and how far it may stray."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from converters.produce import Product
+from runtime.engines import EngineOptions, open_engine
+from runtime.golden import GoldenSet, check_not_degenerate, float_tolerance
+from runtime.manifest import Tolerance
+
+Frames = NDArray[np.uint8]
+Outputs = dict[str, NDArray[np.generic]]
+
+# Another correct integer arithmetic differs where a number falls on the border of two steps. Were
+# one in 48 numbers of every layer rounded the other way (a whole step each), the variance would
+# be a quarter of that of rounding itself (step**2 / 12), which is what the artifact was seen to
+# lose against the original: hence half of its root mean square.
+TIE_SHARE = 0.5
+
+
+def make_golden(
+    frames: Frames, reference: Outputs, products: Sequence[Product], graph: ir.Model
+) -> tuple[GoldenSet, tuple[tuple[Tolerance, ...], ...]]:
+    """Record what every product answers on `frames`, in the device's arithmetic.
+
+    `reference` holds the original model's outputs by name, stacked over the frames; `graph` is
+    the prepared float graph. Raises DataError when the outputs do not vary with the input.
+    """
+    check_not_degenerate(reference)
+    answers = [run_all(product.data, product.recipe.engine, frames) for product in products]
+    tolerances = tuple(
+        tuple(_tolerance(product, name, answer[name], reference[name], graph) for name in reference)
+        for product, answer in zip(products, answers, strict=True)
+    )
+    return GoldenSet(frames, reference, tuple(answers)), tolerances
+
+
+def run_all(model: bytes, engine_name: str, frames: Frames) -> Outputs:
+    """Run an artifact over `frames` one by one, exactly as its file defines, and stack by output."""
+    engine = open_engine(engine_name, model, EngineOptions(simulate=True))
+    rows = [engine.run([frame[None]]) for frame in frames]
+    names = [spec.name for spec in engine.outputs]
+    engine.close()
+    return {
+        n: np.concatenate(column) for n, column in zip(names, zip(*rows, strict=True), strict=True)
+    }
+
+
+def _tolerance(
+    product: Product,
+    name: str,
+    answer: NDArray[np.generic],
+    reference: NDArray[np.generic],
+    graph: ir.Model,
+) -> Tolerance:
+    floor = float_tolerance(name, reference, *reductions(graph))
+    lossy = product.recipe.precision == "int8" or product.recipe.half == "compute"
+    if product.recipe.precision == "fp32" or not lossy:
+        return floor
+    error = answer.astype(np.float64) - reference.astype(np.float64)
+    step = product.steps.get(name, 0.0)
+    noise = float(np.sqrt(np.mean(error**2)))
+    return Tolerance(
+        output=name,
+        absolute=max(float(np.abs(error).max()), step, floor.absolute),
+        rms=max(TIE_SHARE * noise, step / 4, floor.rms),
+        reason=(
+            "rounding at other ties changes less than rounding itself did here: at most its "
+            f"largest error, and {TIE_SHARE:g} of its root mean square (output step {step:.3g})"
+        ),
+    )
+
+
+def reductions(graph: ir.Model) -> tuple[int, int]:
+    """Return the longest sum of products in a graph and how many weighted layers it has."""
+    longest, layers = 1, 0
+    for node in graph.graph:
+        if node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
+            weight = node.inputs[1]
+            shape = [
+                d for d in (weight.shape if weight and weight.shape else ()) if isinstance(d, int)
+            ]
+            layers += 1
+            longest = max(longest, int(np.prod(shape[1:])) if shape else 1)
+    return longest, layers

@@ -1,0 +1,65 @@
+"""Workflow: what is in a bundle, how it was made, and what is known about it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from edge_sdk.report import Report, Table
+from edge_sdk.workflows.check import percent, points
+from runtime.bundle import Bundle, open_bundle
+from runtime.manifest import Artifact, Manifest
+
+
+def inspect(bundle: str | Path | Bundle) -> Report:
+    """Open and verify a bundle and describe it; BundleError when it is not to be trusted."""
+    bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+    manifest = bundle.manifest
+    facts: dict[str, Any] = {"id": bundle.id, **json.loads(manifest.to_bytes())}
+    return Report(
+        title=f"{manifest.name} for {manifest.profile['name']}",
+        summary=f"id {bundle.id}; every file verified.",
+        tables=(_ladder(manifest), _input(manifest), _made(manifest), _files(manifest)),
+        charts=(),
+        gates=(),
+        facts=facts,
+        notes=(),
+    )
+
+
+def _ladder(manifest: Manifest) -> Table:
+    known = manifest.evidence.get("accuracy", {})
+    rows = tuple(
+        (index + 1, artifact.label, round(artifact.file.size / 1e6, 2),
+         *_accuracy(known.get(artifact.file.path, {})), _tolerance(manifest, index, artifact))
+        for index, artifact in enumerate(manifest.artifacts)
+    )  # fmt: skip
+    columns = ("rung", "artifact", "MB", "top-1 lost, points", "agreement", "golden tolerance")
+    return Table("The ladder", columns, rows, "accuracy as measured when it was converted")
+
+
+def _accuracy(comparison: dict[str, Any]) -> tuple[str, str]:
+    return points(comparison.get("drop")), percent(comparison.get("agreement"))
+
+
+def _tolerance(manifest: Manifest, rung: int, artifact: Artifact) -> str:
+    return ", ".join(f"{t.absolute:.3g}" for t in manifest.golden.tolerances[rung])
+
+
+def _input(manifest: Manifest) -> Table:
+    rows = tuple((key, json.dumps(value)) for key, value in manifest.input.to_json().items())
+    return Table("Input", ("what", "value"), rows, f"task {manifest.task}")
+
+
+def _made(manifest: Manifest) -> Table:
+    recipe = manifest.recipe
+    rows = [(key, json.dumps(recipe[key])) for key in ("edge_sdk", "origin", "passes", "calibration")
+            if key in recipe]  # fmt: skip
+    rows += [("requires", json.dumps(dict(manifest.requires)))]
+    return Table("How it was made", ("what", "value"), tuple(rows))
+
+
+def _files(manifest: Manifest) -> Table:
+    rows = tuple((f.path, f.size, f.sha256[:16]) for f in manifest.files())
+    return Table("Files", ("path", "bytes", "sha256 begins"), rows)
