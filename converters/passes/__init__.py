@@ -1,4 +1,8 @@
-"""The graph rewrites: one pass per file of this folder, run in the order that they declare."""
+"""The graph rewrites: one pass per file of this folder, run in the order that they declare.
+
+A pass of one's own imports `Pass`, `Decline` and the words for reading and changing a graph from
+here; `examples/your_own_pass.py` is one.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,38 @@ from types import ModuleType
 
 import onnx_ir as ir
 
+from converters.passes._graph import (
+    bypass,
+    constant,
+    is_op,
+    make,
+    needed,
+    only_user,
+    replace,
+    set_constant,
+)
 from converters.passes.base import Decline, Pass, PassReport, Skip
 from device_profiles.errors import ModelError, RequestError
 from runtime import plugins
 
-__all__ = ["Decline", "Pass", "PassReport", "Skip", "load", "load_path", "names", "run"]
+__all__ = [
+    "Decline",
+    "Pass",
+    "PassReport",
+    "Skip",
+    "bypass",
+    "constant",
+    "is_op",
+    "load",
+    "load_path",
+    "make",
+    "names",
+    "needed",
+    "only_user",
+    "replace",
+    "run",
+    "set_constant",
+]
 
 MAX_ROUNDS = 20
 

@@ -23,8 +23,7 @@ from tests.converters.test_passes_fuse import RESTS as FUSION_RESTS
 OWN_PASS = '''
 """Hard limits of 6 become limits of 4."""
 import numpy as np
-from converters.passes import Decline, Pass
-from converters.passes._graph import is_op, needed, set_constant
+from converters.passes import Decline, Pass, is_op, needed, set_constant
 
 class SixToFour(Pass):
     """Lower the upper bound of every Clip."""
@@ -101,6 +100,17 @@ def test_run_reports_every_pass_and_repeats_until_nothing_changes() -> None:
     assert (reports["fuse_pad"].fired, reports["eliminate_identity"].fired) == (1, 1)
     assert reports["gemm"] == PassReport("gemm", 0)
     assert all(report.fired == 0 for report in passes.run(model))
+
+
+def test_a_classifier_written_as_a_convolution_ends_as_a_plain_gemm() -> None:
+    body = "a = ReduceMean (x, i) b = Conv (a, w) c = Add (b, t) d = Flatten (c) y = Mul (d, s)"
+    constants = {"i": [2, 3], "w": (5, 3, 1, 1), "t": (5, 1, 1), "s": (5,)}
+    model = build(body, constants, "float[B,3,8,8] x", "float[N,M] y")
+    before = frozen(model)
+    passes.run(model)
+    assert ops(model) == "GlobalAveragePool Reshape Gemm"
+    assert "w" in model.graph.initializers
+    assert_same(before, frozen(model))
 
 
 def test_a_report_keeps_the_reasons() -> None:

@@ -22,6 +22,9 @@ SIX = {"zero": 0.0, "six": 6.0, "three": 3.0}
 Y2, Y3 = "float[N,M] y", "float[N,M,O] y"
 CF, AF, FP = "constant_folding", "fuse_activation", "fuse_pad"
 EI, ER, ET = "eliminate_identity", "eliminate_reshape", "eliminate_transpose"
+PG = "pointwise_to_gemm"
+ONE = "float[2,6,1,1] x"
+FC, FCB = {"w": (5, 6, 1, 1)}, {"w": (5, 6, 1, 1), "b": (5,)}
 HWC, CHW = "Transpose <perm=[0,2,3,1]>", "Transpose <perm=[0,3,1,2]>"
 
 FIRES = [
@@ -96,6 +99,15 @@ FIRES = [
     Case(ET, f"a = {HWC} (x) b = Clip (a, zero, six) c = Add (s, b) y = {HWC} (c)",
          "Clip Add Transpose", {**SIX, "s": (8, 1, 3)}),
     Case(ET, f"r = Relu (x) a = {HWC} (x) b = {HWC} (r) y = Add (a, b)", "Relu Add Transpose"),
+    Case(PG, "c = Conv (x, w, b) y = Flatten (c)", "Flatten Gemm", FCB, ONE, Y2),
+    Case(PG, "c = Conv <strides=[2,2], dilations=[3,3]> (x, w) y = Squeeze (c, i)", "Flatten Gemm",
+         {**FC, "i": [2, 3]}, ONE, Y2),
+    Case(PG, "c = Conv <auto_pad=\"SAME_UPPER\"> (x, w, b) y = Reshape (c, s)", "Flatten Gemm",
+         {**FCB, "s": [-1, 5]}, "float[B,6,1,1] x", Y2),
+    Case(PG, "c = Conv (x, w, b) d = Conv (x, w) e = Flatten (c) f = Reshape (d, s) y = Sub (e, f)",
+         "Flatten Gemm Flatten Gemm Sub", {**FCB, "s": [0, -1]}, ONE, Y2),
+    Case(PG, "c = Conv (x, w) y = Flatten (c)", "Flatten Gemm", {"w": (5, 6, 1)},
+         "float[2,6,1] x", Y2),
 ]  # fmt: skip
 
 NO_OPS: list[tuple[str, dict[str, Any]]] = [
@@ -185,6 +197,26 @@ RESTS = [
     Case(ET, f"a = {HWC} (x) b = Relu (a) y = Add (b, a)"),
     Case(ET, f"a = {HWC} (x) b = Relu (a) y = Softmax (b)"),
     Case(ET, f"a = {HWC} (x) b = Transpose <perm=[0,3,2,1]> (x) y = Add (a, b)"),
+    Case(PG, "c = Conv (x, w) y = Flatten (c)", constants=FC, inputs="float[2,6,1,2] x",
+         outputs=Y2),
+    Case(PG, "c = Conv (x, w) y = Flatten (c)", constants=FC, inputs="float[2,6,H,W] x",
+         outputs=Y2),
+    Case(PG, "c = Conv <pads=[1,1,1,1]> (x, w) y = Flatten (c)", constants={"w": (5, 6, 3, 3)},
+         inputs=ONE, outputs=Y2),
+    Case(PG, "c = Conv <pads=[0,0,0,1]> (x, w) y = Flatten (c)", constants=FC, inputs=ONE,
+         outputs=Y2, reason="it pads its single pixel"),
+    Case(PG, "c = Conv <group=2> (x, w) y = Flatten (c)", constants={"w": (4, 3, 1, 1)},
+         inputs=ONE, outputs=Y2, reason="its 2 groups are not one matrix"),
+    Case(PG, "v = Relu (w) c = Conv (x, v) y = Flatten (c)", constants=FC, inputs=ONE, outputs=Y2,
+         reason="its weight is not constant"),
+    Case(PG, "y = Conv (x, w)", constants=FC, inputs=ONE, reason="no reshape"),
+    Case(PG, "c = Conv (x, w) y = Sigmoid (c)", constants=FC, inputs=ONE, reason="no reshape"),
+    Case(PG, "c = Conv (x, w) a = Flatten (c) b = ReduceMax <keepdims=0> (c) y = Add (a, b)",
+         constants=FC, inputs=ONE, outputs=Y2, reason="no reshape"),
+    Case(PG, "c = Conv (x, w) y = Reshape (c, s)", constants={**FC, "s": [5, 2]}, inputs=ONE,
+         outputs=Y2, reason="the Reshape after it does not make"),
+    Case(PG, "c = Conv (x, w) y = Squeeze (c)", constants=FC, inputs="float[1,6,1,1] x",
+         outputs="float[N] y", reason="the Squeeze after it does not make"),
     Case("inline_functions", "y = Relu (x)"),
     *(Case(EI, f"r = Relu (x) y = {body}", constants=constants)
       for body, constants in OPS_THAT_COUNT),
