@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 from device_profiles.errors import ContractError
@@ -13,6 +15,14 @@ from device_profiles.nearest import hint
 RESIZES = ("stretch", "letterbox", "center-crop")
 INTERPOLATIONS = ("linear", "area", "cubic", "nearest", "antialias")
 COLORS = ("RGB", "BGR", "GRAY")
+# The largest side that a JPEG file can state.
+_MAX_SIDE = 65535
+_LIMITS = (
+    ("height", 1, _MAX_SIDE),
+    ("width", 1, _MAX_SIDE),
+    ("shorter_side", 0, _MAX_SIDE),
+    ("pad_value", 0, 255),
+)
 
 
 @dataclass(frozen=True)
@@ -28,6 +38,8 @@ class InputContract:
     `pad_value`, centred) and `center-crop` (the shorter side becomes `shorter_side` pixels, then
     the centre is cut out; 0 means the model's own size). `interpolation` names OpenCV's method;
     `antialias` is the triangle filter widened by the scale, as PIL and torchvision do it.
+
+    Raises ContractError, naming the field, when one is of another type or out of its range.
     """
 
     height: int
@@ -49,20 +61,32 @@ class InputContract:
         ):
             value = getattr(self, name)
             if value not in known:
-                raise ContractError(f"preprocessing {name} {value!r} is unknown; {hint(value, known)}")
-        if self.height < 1 or self.width < 1:
-            raise ContractError(f"preprocessing size {self.height}x{self.width} is not positive")
-        for name in ("mean", "std"):
-            values = tuple(float(v) for v in getattr(self, name))
-            values = values * self.channels if len(values) == 1 else values
-            if len(values) != self.channels:
                 raise ContractError(
-                    f"preprocessing {name} has {len(values)} values; {self.color} needs "
-                    f"{self.channels} (or one for all)"
+                    f"preprocessing {name} {value!r:.50} is unknown; {hint(str(value), known)}"
                 )
-            object.__setattr__(self, name, values)
+        for name, least, most in _LIMITS:
+            object.__setattr__(self, name, _whole(name, getattr(self, name), least, most))
+        object.__setattr__(self, "scale", _finite("scale", self.scale))
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, self._per_channel(name))
         if any(s <= 0 for s in self.std) or self.scale <= 0:
             raise ContractError("preprocessing std and scale must be positive")
+
+    def _per_channel(self, name: str) -> tuple[float, ...]:
+        given = getattr(self, name)
+        if not isinstance(given, (tuple, list)):
+            raise ContractError(
+                f"preprocessing {name} {given!r:.50} is not valid; give a list of one number or "
+                f"{self.channels}"
+            )
+        values = tuple(_finite(name, value) for value in given)
+        values = values * self.channels if len(values) == 1 else values
+        if len(values) != self.channels:
+            raise ContractError(
+                f"preprocessing {name} has {len(values)} values; {self.color} needs "
+                f"{self.channels} (or one for all)"
+            )
+        return values
 
     @property
     def channels(self) -> int:
@@ -90,13 +114,34 @@ class InputContract:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> InputContract:
-        """Build a contract from JSON or TOML values; ContractError names an unknown key."""
+        """Build a contract from JSON or TOML values; ContractError names the key at fault."""
+        if not isinstance(fields, Mapping):
+            raise ContractError(f"preprocessing must be an object with keys, not {fields!r:.50}")
         known = {f.name for f in dataclasses.fields(cls)}
         for key in fields:
             if key not in known:
-                raise ContractError(f"preprocessing has no key {key!r}; {hint(key, known)}")
+                raise ContractError(f"preprocessing has no key {key!r:.50}; {hint(key, known)}")
         try:
-            values = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
-            return cls(**values)
-        except (TypeError, AttributeError) as error:
+            return cls(**fields)
+        except ContractError:
+            raise
+        except (TypeError, ValueError) as error:
             raise ContractError(f"preprocessing is not valid: {error}") from error
+
+
+def _whole(name: str, value: Any, least: int, most: int) -> int:
+    if isinstance(value, Integral) and not isinstance(value, bool) and least <= int(value) <= most:
+        return int(value)
+    raise ContractError(
+        f"preprocessing {name} {value!r:.50} is not valid; "
+        f"give a whole number from {least} to {most}"
+    )
+
+
+def _finite(name: str, value: Any) -> float:
+    try:
+        if isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value):
+            return float(value)
+    except OverflowError as error:
+        raise ContractError(f"preprocessing {name} is too large; give a finite number") from error
+    raise ContractError(f"preprocessing {name} {value!r:.50} is not valid; give a finite number")

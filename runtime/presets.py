@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -50,16 +51,11 @@ def parse_contract(text: str, height: int | None = None, width: int | None = Non
             f"preprocessing {text!r} lacks the size of the model's input; "
             "add ,height=H,width=W in pixels"
         )
-    if isinstance(fields.get("shorter_side"), float):
-        share = fields.pop("shorter_side")
-        if fields["resize"] == "center-crop":
-            fields["shorter_side"] = round(share * max(fields["height"], fields["width"]))
-    try:
-        return InputContract.from_json(fields)
-    except ContractError:
-        raise
-    except ValueError as error:
-        raise ContractError(f"preprocessing {text!r} is not valid: {error}") from error
+    share = fields.get("shorter_side")
+    if isinstance(share, float) and math.isfinite(share):
+        crops = fields.get("resize") == "center-crop"
+        fields["shorter_side"] = round(share * max(fields["height"], fields["width"])) * crops
+    return InputContract.from_json(fields)
 
 
 def _base(head: str) -> Mapping[str, Any]:

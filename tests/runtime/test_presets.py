@@ -68,6 +68,20 @@ def test_overrides(text, field, value):
     assert getattr(parse_contract(text, 224, 224), field) == value
 
 
+@pytest.mark.parametrize(
+    ("lines", "side"),
+    [
+        ("resize = 'center-crop'\nshorter_side = 1.5", 336),
+        ("resize = 'center-crop'\nshorter_side = 300", 300),
+        ("shorter_side = 1.5", 0),
+    ],
+)
+def test_a_file_may_state_the_shorter_side_as_a_share(tmp_path, lines, side):
+    path = tmp_path / "p.toml"
+    path.write_text(lines)
+    assert parse_contract(str(path), 224, 224).shorter_side == side
+
+
 def test_the_size_may_come_from_the_text_alone():
     assert parse_contract("unit,height=240,width=320").shape == (240, 320, 3)
 
@@ -99,6 +113,11 @@ def test_files(tmp_path):
         ("unit,mean=1:x:2", "mean=1:x:2 is not a number"),
         ("unit,mean=1:2", "mean has 2 values"),
         ("unit,std=0", "must be positive"),
+        ("unit,mean=inf", "mean inf is not valid"),
+        ("unit,scale=nan", "scale nan is not valid"),
+        ("unit,height=0", "height 0 is not valid; give a whole number from 1 to 65535"),
+        ("unit,pad_value=256", "pad_value 256 is not valid; give a whole number from 0 to 255"),
+        ("imagenet,shorter_side=-1", "shorter_side -1 is not valid"),
         ("nowhere.toml", r"cannot read preprocessing nowhere\.toml"),
     ],
 )
@@ -116,7 +135,10 @@ def test_mistakes_are_named(text, message):
         ("a.toml", "x =", "not valid TOML"),
         ("a.toml", "colour = 'BGR'", "did you mean color"),
         ("a.toml", "height = '224'\nwidth = 224", "lacks the size"),
-        ("a.json", '{"mean": "x"}', "not valid"),
+        ("a.json", '{"mean": "x"}', "mean 'x' is not valid"),
+        ("a.json", '{"height": true}', "height True is not valid"),
+        ("a.toml", "shorter_side = inf", "shorter_side inf is not valid"),
+        ("a.toml", "resize = 'center-crop'\nshorter_side = -1.5", "shorter_side -336 is not valid"),
         ("a.json", b"\xff", "not valid JSON"),
     ],
 )
