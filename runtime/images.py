@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_profiles.errors import DataError
-from runtime import preprocess
+from runtime.opencv import opencv
 
-SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
+SUFFIXES = frozenset(
+    (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
+)
 
 
 def is_image(path: Path) -> bool:
@@ -31,15 +33,30 @@ def image_files(folder: Path) -> list[Path]:
     return sorted((path for path in found if not path.name.startswith(".")), key=natural_key)
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
+def read_image(path: str | Path) -> NDArray[np.uint8]:
     """Read one image as uint8 BGR, shape (height, width, 3), turned as its EXIF data says.
 
-    Raises DataError, naming the file, when it cannot be read, does not decode, or is a JPEG that
-    is cut off (which OpenCV would fill up with grey).
+    16-bit, grey and transparent pictures come as 8-bit BGR. Raises DataError, naming the file,
+    when it cannot be read, does not decode, or is a JPEG that is cut off (which OpenCV would fill
+    up with grey).
     """
-    if path.is_file() and _is_cut_jpeg(path.read_bytes()):
+    cv2 = opencv()
+    try:
+        # OpenCV's own reader cannot open every path that the file system allows.
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read image {path}: {error.strerror or error}") from error
+    if _is_cut_jpeg(data):
         raise DataError(f"{path} is a JPEG that is cut off; replace or remove it")
-    return preprocess.read_image(path)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    except cv2.error as error:  # a header that promises more pixels than OpenCV decodes
+        raise DataError(
+            f"{path} is damaged or too large for OpenCV ({error.err}); replace or remove it"
+        ) from error
+    if image is None:
+        raise DataError(f"{path} is not an image that OpenCV can decode; replace or remove it")
+    return np.asarray(image, np.uint8)
 
 
 def _is_cut_jpeg(data: bytes) -> bool:
@@ -47,7 +64,9 @@ def _is_cut_jpeg(data: bytes) -> bool:
     if not data.startswith(b"\xff\xd8"):
         return False
     at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF:
+    while at + 4 <= len(data):
+        if data[at] != 0xFF:  # damaged in another way: the decoder says how
+            return False
         if data[at + 1] == 0xDA:  # start of scan: in what follows, FF D9 can only be the end
             return data.find(b"\xff\xd9", at) < 0
         fill = data[at + 1] == 0xFF

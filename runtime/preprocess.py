@@ -10,14 +10,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from device_profiles.errors import ContractError, DataError, missing
+from device_profiles.errors import ContractError, DataError
 from runtime.contract import InputContract
+from runtime.opencv import opencv
 
 Pixels = NDArray[np.uint8]
 
@@ -114,32 +113,6 @@ def normalize(batch: Pixels, contract: InputContract) -> NDArray[np.float32]:
     return output
 
 
-def read_image(path: str | Path) -> Pixels:
-    """Return the picture in the file at `path` as uint8 (height, width, 3) BGR.
-
-    EXIF orientation is applied; 16-bit, grey and transparent pictures come as 8-bit BGR. Raises
-    DataError naming the file when it cannot be read or decoded.
-    """
-    cv2 = _cv2()
-    try:
-        # OpenCV's own reader cannot open every path that the file system allows.
-        data = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise DataError(f"cannot read image {path}: {error.strerror or error}") from error
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    if image is None:
-        raise DataError(f"{path} is not an image that OpenCV can decode; replace or remove it")
-    return np.asarray(image, np.uint8)
-
-
-def _cv2() -> Any:
-    try:
-        import cv2
-    except ImportError as error:
-        raise missing("opencv-python-headless", "camera") from error
-    return cv2
-
-
 def _checked(image: Pixels) -> Pixels:
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
         kind = getattr(image, "dtype", type(image).__name__)
@@ -202,7 +175,7 @@ def _resized(image: Pixels, plan: _Plan, contract: InputContract) -> Pixels:
     columns = max(plan.left, 0), min(plan.left + contract.width, plan.width)
     if contract.interpolation == "antialias":
         return _antialiased(image, plan, rows, columns)
-    cv2 = _cv2()
+    cv2 = opencv()
     method = getattr(cv2, _CV2_METHODS[contract.interpolation])
     resized = cv2.resize(image, (plan.width, plan.height), interpolation=method)
     picture: Pixels = resized.reshape(plan.height, plan.width, -1)
@@ -212,7 +185,7 @@ def _resized(image: Pixels, plan: _Plan, contract: InputContract) -> Pixels:
 def _recolored(picture: Pixels, contract: InputContract) -> Pixels:
     if picture.shape[2] == contract.channels:
         return picture
-    cv2 = _cv2()
+    cv2 = opencv()
     code = cv2.COLOR_BGR2GRAY if contract.channels == 1 else cv2.COLOR_GRAY2BGR
     recolored: Pixels = cv2.cvtColor(picture, code)
     return recolored.reshape(*picture.shape[:2], contract.channels)
@@ -228,7 +201,7 @@ def _antialiased(
     shapes, which changes pixels by one level. Each pass combines whole lines, so the one across
     works on the transposed picture.
     """
-    cv2 = _cv2()
+    cv2 = opencv()
     height, width, channels = image.shape
     across = _bands(width, plan.width, *columns)
     down = _bands(height, plan.height, *rows)

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from device_profiles.errors import DataError
 from runtime.datasets.base import Dataset, Format, Sample, Sampling, take
+from runtime.images import read_image
 from runtime.plugins import load_all, names
-from runtime.preprocess import read_image
 
-__all__ = ["Dataset", "Reader", "Sample", "Sampling", "images", "open_dataset"]
+__all__ = ["Dataset", "Reader", "Sample", "Sampling", "images", "open_dataset", "take"]
 
 
 def open_dataset(path: str | Path, limits: Sampling | None = None) -> Dataset:

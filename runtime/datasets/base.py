@@ -11,10 +11,6 @@ from typing import Protocol
 
 from device_profiles.errors import DataError
 
-IMAGE_SUFFIXES = frozenset(
-    (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
-)
-
 
 @dataclass(frozen=True)
 class Sample:
@@ -56,16 +52,6 @@ class Format(Protocol):
 
     def read(self, path: Path) -> Dataset:
         """Return every sample at `path`; DataError when it is damaged."""
-
-
-def is_image(path: Path) -> bool:
-    """Return whether `path` is a file with the suffix of an image."""
-    return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
-
-
-def image_files(folder: Path) -> list[Path]:
-    """Return the image files directly in `folder`, sorted by name; hidden files are left out."""
-    return sorted(p for p in folder.iterdir() if p.name[0] != "." and is_image(p))
 
 
 def take(dataset: Dataset, sampling: Sampling) -> Dataset:

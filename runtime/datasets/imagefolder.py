@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from runtime.datasets.base import Dataset, Sample, image_files, is_image
+from runtime.datasets.base import Dataset, Sample
+from runtime.images import image_files, is_image
 
 PRIORITY = 20
 
@@ -30,4 +31,5 @@ def _classes(path: Path) -> list[Path]:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.name[0] != "." and is_image(p))
+    found = (p for p in folder.rglob("*") if is_image(p) and p.is_file())
+    return sorted(p for p in found if p.name[0] != ".")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from glob import glob
 from pathlib import Path
 
-from runtime.datasets.base import Dataset, Sample, image_files, is_image
+from runtime.datasets.base import Dataset, Sample
+from runtime.images import image_files, is_image
 
 PRIORITY = 90
 
@@ -23,6 +24,6 @@ def read(path: Path) -> Dataset:
 
 def _files(path: Path) -> list[Path]:
     if path.is_dir():
-        return image_files(path)
+        return sorted(image_files(path))  # by name, so that a set keeps its order
     matches = [path] if path.exists() else map(Path, glob(str(path), recursive=True))
-    return sorted(match for match in matches if is_image(match))
+    return sorted(match for match in matches if is_image(match) and match.is_file())

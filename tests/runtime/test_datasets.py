@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from device_profiles.errors import DataError
-from runtime.datasets import Dataset, Sample, Sampling, images, open_dataset
-from runtime.datasets.base import take
+from runtime.datasets import Dataset, Sample, Sampling, images, open_dataset, take
 
 
 def write_image(path, value=128):
@@ -60,6 +59,18 @@ def test_plain_images(tmp_path):
     assert listing(open_dataset(str(tmp_path / "*.png"))) == [("b.png", None)]
     assert len(open_dataset(tmp_path / "a.jpg").samples) == 1
     assert len(open_dataset(tmp_path / "**" / "*.png").samples) == 2
+
+
+def test_images_come_in_the_order_of_their_names(tmp_path):
+    names = ["10.png", "2.png", "B.png", "a.png"]
+    touch(tmp_path, *names, ".0.png")
+    (tmp_path / "1.png").mkdir()
+    assert [path for path, _ in listing(open_dataset(tmp_path))] == names
+    assert [path for path, _ in listing(open_dataset(tmp_path / "*.png"))] == names
+    touch(tmp_path / "set" / "two", *names)
+    touch(tmp_path / "set" / "one", *names)
+    dataset = open_dataset(tmp_path / "set")
+    assert [s.path.name for s in dataset.samples] == names * 2
 
 
 def test_a_csv_goes_before_folders_and_folders_before_plain_images(tmp_path):

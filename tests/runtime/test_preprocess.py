@@ -5,14 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from device_profiles.errors import ContractError, DataError, MissingError
 from runtime.contract import InputContract
-from runtime.preprocess import normalize, placement, prepare, read_image
+from runtime.preprocess import normalize, placement, prepare
 
 
 def picture(height, width, channels=3, seed=0):
@@ -227,45 +226,3 @@ def test_normalize_grey():
 def test_normalize_refuses_another_layout(shape):
     with pytest.raises(DataError, match=r"expected uint8 \(N, 5, 4, 3\)"):
         normalize(np.zeros(shape, np.uint8), InputContract(5, 4))
-
-
-def test_read_image(tmp_path):
-    cv2 = pytest.importorskip("cv2")
-    path = tmp_path / "naïve ünï 图.png"
-    image = picture(6, 5)
-    path.write_bytes(cv2.imencode(".png", image)[1].tobytes())
-    assert (read_image(path) == image).all()
-
-
-@pytest.mark.parametrize(
-    ("shape", "dtype", "value"), [((6, 5), "u2", 40000), ((6, 5, 4), "u1", 99), ((6, 5), "u1", 9)]
-)
-def test_read_image_gives_8_bit_bgr(tmp_path, shape, dtype, value):
-    cv2 = pytest.importorskip("cv2")
-    path = tmp_path / "x.png"
-    path.write_bytes(cv2.imencode(".png", np.full(shape, value, dtype))[1].tobytes())
-    image = read_image(path)
-    assert image.shape == (6, 5, 3)
-    assert image.dtype == np.uint8
-
-
-def test_read_image_turns_as_exif_says(tmp_path):
-    cv2 = pytest.importorskip("cv2")
-    jpeg = cv2.imencode(".jpg", np.zeros((8, 16, 3), np.uint8))[1].tobytes()
-    # One EXIF entry: tag 0x0112 (orientation), type SHORT, value 6 (turn right by 90 degrees).
-    tiff = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
-    body = b"Exif\0\0" + tiff
-    segment = b"\xff\xe1" + (len(body) + 2).to_bytes(2, "big") + body
-    path = tmp_path / "turned.jpg"
-    path.write_bytes(jpeg[:2] + segment + jpeg[2:])
-    assert read_image(path).shape == (16, 8, 3)
-
-
-@pytest.mark.parametrize("content", [b"", b"not an image", None])
-def test_read_image_names_what_it_cannot_read(tmp_path, content):
-    pytest.importorskip("cv2")
-    path: Path = tmp_path / "broken.jpg"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(DataError, match=r"broken\.jpg"):
-        read_image(path)
