@@ -232,19 +232,21 @@ def _manifest(data: bytes, where: str) -> Manifest:
         raise BundleError(f"{where}: {MANIFEST} is not canonical JSON; write it with write_bundle")
     try:
         manifest = Manifest.from_bytes(data)
-    except (BundleError, OverflowError) as error:
+    except BundleError as error:
         text = "".join(c if c.isprintable() else "?" for c in str(error))
         raise BundleError(f"{where}: {text}") from error
-    words = [
+    words = [manifest.name, manifest.task]
+    words += [
         word
         for artifact in manifest.artifacts
         for word in (artifact.format, artifact.engine, artifact.provider, artifact.precision)
     ]
     specs = (s for a in manifest.artifacts for s in (*a.inputs, *a.outputs))
     words += [word for spec in specs for word in (spec.name, spec.dtype)]
-    words += [tolerance.output for rung in manifest.golden.tolerances for tolerance in rung]
+    bounds = [tolerance for rung in manifest.golden.tolerances for tolerance in rung]
+    words += [word for tolerance in bounds for word in (tolerance.output, tolerance.reason)]
     words += [entry.path for entry in manifest.files()]
-    if not all(isinstance(word, str) and word.isprintable() for word in words):
+    if not all(word.isprintable() for word in words):
         raise BundleError(f"{where}: {MANIFEST} has something else where a name belongs")
     return manifest
 

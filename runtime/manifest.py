@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from device_profiles.errors import BundleError
 from runtime.contract import InputContract
 
 SCHEMA = "1.0"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,8 @@ class TensorSpec:
 class Artifact:
     """One rung of the ladder: a model file for one engine.
 
-    `provider` is the execution provider asked for (`cpu`, `cuda`, ...). `saturation_safe` is true when
-    8-bit products were kept small enough for kernels that add pairs of them in 16 bits.
+    `provider` is the execution provider asked for (`cpu`, `cuda`, ...). `saturation_safe` is true
+    when 8-bit products were kept small enough for kernels that add pairs of them in 16 bits.
     """
 
     file: FileEntry
@@ -129,76 +131,116 @@ class Manifest:
         """Read a manifest; BundleError when it is not one, or of a major schema not known here."""
         try:
             fields = json.loads(data)
-            schema = str(fields["schema"])
-        except (ValueError, KeyError, TypeError) as error:
+            schema = _text(fields, "schema")
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise BundleError(f"manifest.json is not a manifest: {error!r}") from error
-        if schema.split(".")[0] != SCHEMA.split(".")[0]:
+        if schema.partition(".")[0] != SCHEMA.partition(".")[0]:
             raise BundleError(
                 f"the bundle has schema {schema}, this Edge SDK reads {SCHEMA}; update edge-sdk"
             )
         try:
             return _manifest(fields)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise BundleError(f"manifest.json lacks or misstates a field: {error!r}") from error
 
 
+def _typed(fields: Mapping[str, Any], key: str, kind: type[T]) -> T:
+    """Return `fields[key]`; TypeError when it is not a `kind` (a bool is no number)."""
+    value = fields[key]
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise TypeError(f"{key} is not a {kind.__name__}")
+    return value
+
+
+def _text(fields: Mapping[str, Any], key: str) -> str:
+    return _typed(fields, key, str)
+
+
+def _count(fields: Mapping[str, Any], key: str) -> int:
+    count = _typed(fields, key, int)
+    if count < 0:
+        raise ValueError(f"{key} is negative")
+    return count
+
+
+def _bound(fields: Mapping[str, Any], key: str) -> float:
+    """Return a bound that means something: infinity would allow anything."""
+    bound = float(fields[key] if type(fields[key]) is int else _typed(fields, key, float))
+    if not 0 <= bound < math.inf:
+        raise ValueError(f"{key} is not a finite number from 0")
+    return bound
+
+
 def _file(fields: Mapping[str, Any]) -> FileEntry:
-    path, sha256, size = fields["path"], fields["sha256"], fields["size"]
-    if not (isinstance(path, str) and isinstance(sha256, str) and isinstance(size, int)):
-        raise TypeError("a file entry needs a path, a sha256 and a size")
-    return FileEntry(path, sha256, size)
+    return FileEntry(_text(fields, "path"), _text(fields, "sha256"), _count(fields, "size"))
 
 
-def _tensors(items: list[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:
-    return tuple(TensorSpec(t["name"], t["dtype"], tuple(t["shape"])) for t in items)
+def _tensor(fields: Mapping[str, Any]) -> TensorSpec:
+    shape = _typed(fields, "shape", list)
+    if not all(type(size) is int and size >= -1 for size in shape):
+        raise TypeError("shape is not a list of sizes")
+    return TensorSpec(_text(fields, "name"), _text(fields, "dtype"), tuple(shape))
 
 
 def _artifact(fields: Mapping[str, Any]) -> Artifact:
     return Artifact(
         file=_file(fields["file"]),
-        format=fields["format"],
-        engine=fields["engine"],
-        provider=fields["provider"],
-        precision=fields["precision"],
-        opset=int(fields["opset"]),
-        inputs=_tensors(fields["inputs"]),
-        outputs=_tensors(fields["outputs"]),
-        saturation_safe=bool(fields["saturation_safe"]),
+        format=_text(fields, "format"),
+        engine=_text(fields, "engine"),
+        provider=_text(fields, "provider"),
+        precision=_text(fields, "precision"),
+        opset=_count(fields, "opset"),
+        inputs=tuple(_tensor(t) for t in _typed(fields, "inputs", list)),
+        outputs=tuple(_tensor(t) for t in _typed(fields, "outputs", list)),
+        saturation_safe=_typed(fields, "saturation_safe", bool),
     )
+
+
+def _tolerance(fields: Mapping[str, Any]) -> Tolerance:
+    return Tolerance(
+        output=_text(fields, "output"),
+        absolute=_bound(fields, "absolute"),
+        rms=_bound(fields, "rms"),
+        reason=_text(fields, "reason"),
+    )
+
+
+def _rung(tolerances: Any) -> tuple[Tolerance, ...]:
+    if not isinstance(tolerances, list):
+        raise TypeError("the tolerances of a rung are not a list")
+    return tuple(_tolerance(t) for t in tolerances)
 
 
 def _golden(fields: Mapping[str, Any]) -> Golden:
     return Golden(
         file=_file(fields["file"]),
-        count=int(fields["count"]),
-        tolerances=tuple(
-            tuple(
-                Tolerance(t["output"], float(t["absolute"]), float(t["rms"]), t["reason"])
-                for t in rung
-            )
-            for rung in fields["tolerances"]
-        ),
+        count=_count(fields, "count"),
+        tolerances=tuple(_rung(rung) for rung in _typed(fields, "tolerances", list)),
     )
 
 
+def _profile(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {**fields, "name": _text(fields, "name"), "digest": _text(fields, "digest")}
+
+
 def _manifest(fields: Mapping[str, Any]) -> Manifest:
-    artifacts = tuple(_artifact(a) for a in fields["artifacts"])
+    artifacts = tuple(_artifact(a) for a in _typed(fields, "artifacts", list))
     if not artifacts:
         raise ValueError("a bundle needs at least one artifact")
     golden = _golden(fields["golden"])
     if len(golden.tolerances) != len(artifacts):
         raise ValueError("the golden set does not cover every artifact")
     return Manifest(
-        name=str(fields["name"]),
-        task=str(fields["task"]),
+        name=_text(fields, "name"),
+        task=_text(fields, "task"),
         input=InputContract.from_json(fields["input"]),
         artifacts=artifacts,
         golden=golden,
-        profile=dict(fields["profile"]),
-        labels=_file(fields["labels"]) if fields["labels"] else None,
-        requires=dict(fields["requires"]),
-        recipe=dict(fields["recipe"]),
-        evidence=dict(fields["evidence"]),
-        extra_files=tuple(_file(f) for f in fields["extra_files"]),
-        schema=str(fields["schema"]),
+        profile=_profile(_typed(fields, "profile", dict)),
+        labels=_file(fields["labels"]) if fields["labels"] is not None else None,
+        requires=_typed(fields, "requires", dict),
+        recipe=_typed(fields, "recipe", dict),
+        evidence=_typed(fields, "evidence", dict),
+        extra_files=tuple(_file(f) for f in _typed(fields, "extra_files", list)),
+        schema=_text(fields, "schema"),
     )
