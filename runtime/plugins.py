@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from functools import lru_cache
 from importlib.metadata import entry_points
 from types import ModuleType
 
@@ -15,13 +16,15 @@ from device_profiles.errors import RequestError
 from device_profiles.nearest import hint
 
 
+# Listing the installed packages takes a device some tenths of a second.
+@lru_cache
 def _external(package: str) -> dict[str, str]:
     group = f"edge_sdk.{package.rsplit('.', 1)[-1]}"
     return {point.name: point.value for point in entry_points(group=group)}
 
 
 def names(package: str) -> list[str]:
-    """Return the names of every module in `package`, sorted; a leading underscore hides a module."""
+    """Return the names of the modules in `package`, sorted; a leading underscore hides one."""
     found = pkgutil.iter_modules(importlib.import_module(package).__path__)
     own = {module.name for module in found if not module.name.startswith("_")}
     return sorted((own - {"base"}) | set(_external(package)))
