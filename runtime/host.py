@@ -11,12 +11,14 @@ _ALIASES = {"amd64": "x86_64", "arm64": "aarch64"}
 _FLAGS = {
     "asimd": "neon",
     "neon": "neon",
+    "vfpv4": "vfpv4",
     "asimddp": "dotprod",
     "asimdhp": "fp16",
     "i8mm": "i8mm",
     "bf16": "bf16",
     "sve": "sve",
     "sve2": "sve2",
+    "sme": "sme",
     "sse4_1": "sse4.1",
     "avx": "avx",
     "avx2": "avx2",
@@ -25,6 +27,7 @@ _FLAGS = {
     "avx512bw": "avx512",
     "avx_vnni": "vnni",
     "avx512_vnni": "vnni",
+    "amx_int8": "amx",
 }
 
 

@@ -1,0 +1,96 @@
+"""This machine's CPU, as Linux describes it, in the words of device profiles."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import pytest
+
+from device_profiles.sections import FEATURES
+from runtime.host import _FLAGS, Host, host
+
+PI_5 = """\
+processor\t: 0
+BogoMIPS\t: 108.00
+Features\t: fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc \
+dcpop asimddp
+CPU implementer\t: 0x41
+CPU part\t: 0xd0b
+
+Model\t\t: Raspberry Pi 5 Model B Rev 1.0
+"""
+PI_4 = """\
+processor\t: 0
+BogoMIPS\t: 108.00
+Features\t: fp asimd evtstrm crc32 cpuid
+CPU implementer\t: 0x41
+CPU part\t: 0xd08
+
+Model\t\t: Raspberry Pi 4 Model B Rev 1.4
+"""
+PI_3_32_BIT = """\
+processor\t: 0
+model name\t: ARMv7 Processor rev 4 (v7l)
+Features\t: half thumb fastmult vfp edsp neon vfpv3 tls vfpv4 idiva idivt vfpd32 lpae evtstrm crc32
+"""
+HASWELL = """\
+processor\t: 0
+vendor_id\t: GenuineIntel
+model name\t: Intel(R) Core(TM) i5-4570 CPU @ 3.20GHz
+flags\t\t: fpu vme sse sse2 ssse3 fma cx16 sse4_1 sse4_2 movbe popcnt aes avx f16c rdrand bmi1 \
+avx2 bmi2
+bugs\t\t: cpu_meltdown spectre_v1
+
+processor\t: 1
+flags\t\t: fpu avx512_vnni
+"""
+ALDER_LAKE = """\
+processor\t: 0
+model name\t: Intel(R) N100
+flags\t\t: fpu sse4_1 sse4_2 avx f16c fma avx2 avx_vnni
+vmx flags\t: vnmi preemption_timer avx512_vnni
+"""
+CASCADE_LAKE = "flags : sse4_1 avx f16c fma avx2 avx512f avx512dq avx512bw avx512vl avx512_vnni\n"
+
+X86 = frozenset({"sse4.1", "avx", "avx2", "fma", "f16c"})
+
+
+@pytest.mark.parametrize(
+    ("machine", "cpuinfo", "expected", "saturates"),
+    [
+        ("aarch64", PI_5, Host("aarch64", frozenset({"neon", "dotprod", "fp16"})), False),
+        ("aarch64", PI_4, Host("aarch64", frozenset({"neon"})), False),
+        ("armv7l", PI_3_32_BIT, Host("armv7l", frozenset({"neon", "vfpv4"})), False),
+        ("x86_64", HASWELL, Host("x86_64", X86), True),
+        ("x86_64", ALDER_LAKE, Host("x86_64", X86 | {"vnni"}), False),
+        ("AMD64", CASCADE_LAKE, Host("x86_64", X86 | {"avx512", "vnni"}), False),
+        ("arm64", "", Host("aarch64", frozenset()), False),
+    ],
+)
+def test_hosts(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    machine: str,
+    cpuinfo: str,
+    expected: Host,
+    saturates: bool,
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    (tmp_path / "cpuinfo").write_text(cpuinfo)
+    found = host(tmp_path / "cpuinfo")
+    assert found == expected
+    assert found.saturates_int8_pairs == saturates
+
+
+def test_a_system_without_cpuinfo(tmp_path: Path) -> None:
+    assert host(tmp_path / "cpuinfo").features == frozenset()
+
+
+def test_hosts_and_profiles_use_the_same_words() -> None:
+    assert set(_FLAGS.values()) == {name for names in FEATURES.values() for name in names}
+
+
+def test_this_machine() -> None:
+    here = host()
+    assert here.features <= set(FEATURES.get(here.arch, ()))
