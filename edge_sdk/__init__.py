@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from converters.capture import Captured, capture
     from device_profiles.errors import EdgeError
-    from device_profiles.profile import Profile, load as load_profile, names as profile_names
+    from device_profiles.profile import Profile
+    from device_profiles.profile import load as load_profile
+    from device_profiles.profile import names as profile_names
     from edge_sdk.report import Report
     from edge_sdk.workflows.bench import BenchOptions, bench
     from edge_sdk.workflows.check import CheckOptions, check

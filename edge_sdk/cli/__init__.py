@@ -47,7 +47,7 @@ def _show(outcome: Outcome, as_json: bool) -> None:
             print(outcome.text, file=sys.stderr if outcome.quiet else sys.stdout, flush=True)
     except BrokenPipeError:
         # The reader (`head`, a pager) has seen enough; that is no fault of this run.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
 
 
 def _failed(error: EdgeError, arguments: argparse.Namespace) -> int:

@@ -12,33 +12,56 @@ HELP = "make a bundle of a trained model for one device"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("model", help="net.onnx, net.pt2, file.py:factory, package.module:factory, "
-                        "zoo:NAME, torchvision:NAME or timm:NAME")  # fmt: skip
+    parser.add_argument(
+        "model",
+        help="net.onnx, net.pt2, file.py:factory, package.module:factory, "
+        "zoo:NAME, torchvision:NAME or timm:NAME",
+    )
     parser.add_argument(
         "--profile", required=True, help="a device (see: edge-sdk profiles) or a TOML file"
     )
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="OUT.edge")
-    parser.add_argument("--calibration", required=True, type=Path, metavar="DATA",
-                        help="real images: an ImageFolder tree, images with labels.csv, or a folder")  # fmt: skip
+    parser.add_argument(
+        "--calibration",
+        required=True,
+        type=Path,
+        metavar="DATA",
+        help="real images: an ImageFolder tree, images with labels.csv, or a folder",
+    )
     parser.add_argument("--validation", type=Path, metavar="DATA", help="other images to judge by")
     parser.add_argument(
         "--weights", type=Path, metavar="F", help=".safetensors, or a .pth state dict"
     )
-    parser.add_argument("--preprocess", metavar="P", help="imagenet, tf, unit, raw or a file; then "
-                        ",key=value overrides, such as unit,color=BGR,height=352,width=352")  # fmt: skip
+    parser.add_argument(
+        "--preprocess",
+        metavar="P",
+        help="imagenet, tf, unit, raw or a file; then "
+        ",key=value overrides, such as unit,color=BGR,height=352,width=352",
+    )
     parser.add_argument(
         "--task", metavar="T", help="classify or raw (default: what the model says)"
     )
     parser.add_argument("--labels", type=Path, metavar="F", help="class names, one per line")
-    parser.add_argument("--label-offset", type=int, metavar="N",
-                        help="model class = data class + N, where names do not tell")  # fmt: skip
+    parser.add_argument(
+        "--label-offset",
+        type=int,
+        metavar="N",
+        help="model class = data class + N, where names do not tell",
+    )
     parser.add_argument("--format", default="auto", help="auto, onnx (default: auto)")
     parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "fp16", "int8"))
     parser.add_argument(
         "--max-drop", type=float, metavar="POINTS", help="budget: top-1 points that may be lost"
     )
-    parser.add_argument("--pass", dest="passes", type=Path, action="append", default=[],
-                        metavar="FILE.py", help="a graph pass of your own; may be repeated")  # fmt: skip
+    parser.add_argument(
+        "--pass",
+        dest="passes",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE.py",
+        help="a graph pass of your own; may be repeated",
+    )
     add_sampling(parser, 128, "images that calibrate")
     add_report(parser)
 

@@ -16,10 +16,19 @@ HELP = "run a bundle on a camera, a video or images"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("--source", required=True, metavar="URI",
-                        help="camera:0, a video, a folder of images, synthetic:...")  # fmt: skip
-    parser.add_argument("--sink", action="append", default=[], metavar="URI",
-                        help="out.mp4, out.jsonl, - (stdout), display; may be repeated")  # fmt: skip
+    parser.add_argument(
+        "--source",
+        required=True,
+        metavar="URI",
+        help="camera:0, a video, a folder of images, synthetic:...",
+    )
+    parser.add_argument(
+        "--sink",
+        action="append",
+        default=[],
+        metavar="URI",
+        help="out.mp4, out.jsonl, - (stdout), display; may be repeated",
+    )
     parser.add_argument("--threads", type=int, default=0, help="threads of the engine")
     parser.add_argument("--max-frames", type=int, metavar="N", help="stop after N results")
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from edge_sdk.report import Point, Report, Scatter, Table
-from edge_sdk.workflows.check import decibels, percent, points
+from edge_sdk.workflows.cells import decibels, percent, points, share
 from edge_sdk.workflows.convert import Conversion
 from edge_sdk.workflows.verdict import Candidate
 
@@ -42,13 +40,13 @@ def _sentence(candidate: Candidate) -> str:
     if comparison.get("drop"):
         return f"{name} loses {points(comparison['drop'])} points of top-1"
     if comparison.get("agreement"):
-        return f"{name} agrees with the original on {percent(comparison['agreement'])}"
+        return f"{name} agrees with the original on {share(comparison['agreement'])}"
     return f"{name} has a signal-to-noise ratio of {decibels(candidate.snr_db)} dB"
 
 
 def _table(done: Conversion) -> Table:
-    columns = ("artifact", "runs on", "MB", "top-1", "top-1 lost, points", "agreement", "SNR, dB",
-               "largest difference", "verdict")  # fmt: skip
+    columns = ("artifact", "runs on", "MB", "top-1, %", "lost, points", "agreement, %", "SNR, dB",
+               "verdict")  # fmt: skip
     rows = []
     for index, candidate in enumerate(done.verdict.candidates):
         c, recipe = candidate.comparison, candidate.recipe
@@ -56,21 +54,17 @@ def _table(done: Conversion) -> Table:
             f"{recipe.format} {recipe.precision}",
             f"{recipe.engine}/{recipe.provider}",
             round(candidate.size / 1e6, 2),
-            percent(c["artifact"]["top1"]) if c.get("artifact") else "-",
+            percent(c["artifact"]["top1"] if c.get("artifact") else None),
             points(c.get("drop")),
             percent(c.get("agreement")),
             decibels(candidate.snr_db),
-            f"{_largest(c):.3g}",
-            done.verdict.refused.get(index, "in the bundle"),
+            done.verdict.refused.get(index, "kept"),
         ))  # fmt: skip
-    note = "against the original model, on the same images; in brackets 95 % intervals"
+    note = (
+        f"against the original model, on the same {done.verdict.kept[0].comparison['n']} "
+        "images; in brackets 95 % confidence intervals (lost: paired)"
+    )
     return Table("What was tried", columns, tuple(rows), note)
-
-
-def _largest(comparison: Any) -> float:
-    if "max_abs_difference" in comparison:
-        return float(comparison["max_abs_difference"])
-    return max(float(output["max_abs"]) for output in comparison["outputs"])
 
 
 def _charts(done: Conversion) -> tuple[Scatter, ...]:

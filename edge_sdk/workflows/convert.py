@@ -28,7 +28,8 @@ from edge_sdk.workflows.measure import Question, Run, compare, map_labels
 from edge_sdk.workflows.verdict import Candidate, Verdict, choose
 from runtime.bundle import file_entry, write_bundle
 from runtime.contract import InputContract
-from runtime.datasets import Dataset, Sampling, open_dataset, take
+from runtime.datasets import Dataset, Sampling, open_dataset
+from runtime.datasets.base import take
 from runtime.engines import EngineOptions, open_engine
 from runtime.labels import LabelMap, read_labels
 from runtime.manifest import Artifact, Golden, Manifest
@@ -126,11 +127,18 @@ def convert(
     for recipe in ladder:
         if recipe.file not in products:
             products[recipe.file] = produce(prepared, recipe, frames, _facts(subject, profile))
-    question = Question(Frames(judged, subject.contract, "comparing"), subject.task, label_map)
+    question = Question(
+        Frames(judged, subject.contract, "comparing"),
+        subject.task,
+        tuple(subject.outputs),
+        label_map,
+    )
     comparisons = _judge(subject, products, question)
     verdict = _verdict(ladder, products, comparisons, options)
     job = _Assembly(subject, prepared, profile, verdict, products)
     manifest = job.write(output, frames, options)
+    for path in dict.fromkeys([*frames.unreadable, *question.frames.unreadable]):
+        notes += (f"{path} does not decode and was left out",)
     return Conversion(output, manifest, verdict, notes)
 
 
@@ -145,6 +153,7 @@ def check_writable(output: Path) -> None:
 
 def _data(calibration: Path, options: ConvertOptions) -> tuple[Dataset, Dataset, tuple[str, ...]]:
     """Return the samples that calibrate, the samples that judge, and what to say about them."""
+    judges = Sampling(options.judges, options.seed)
     taken, rest = split(calibration, Sampling(options.samples, options.seed))
     notes = []
     if len(taken.samples) < 16:
@@ -153,14 +162,14 @@ def _data(calibration: Path, options: ConvertOptions) -> tuple[Dataset, Dataset,
             "need at least 16"
         )
     if options.validation is not None:
-        rest = open_dataset(options.validation)
+        rest = open_dataset(options.validation, judges)
     elif not rest.samples:
         rest = taken
         notes.append(
             "the artifacts were judged on the very images that calibrated them, because there "
             "are no others; pass --validation for an honest figure"
         )
-    return taken, take(rest, Sampling(options.judges, options.seed)), tuple(notes)
+    return taken, take(rest, judges), tuple(notes)
 
 
 def _subject(captured: Captured, options: ConvertOptions) -> Subject:
@@ -214,7 +223,7 @@ def _judge(
     results = compare(question, subject.reference, {name: runner(name) for name in engines})
     for engine in engines.values():
         engine.close()
-    return {name: result.to_json() for name, result in results.items()}
+    return results
 
 
 def _verdict(

@@ -3,34 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.contract import InputContract
-from runtime.datasets import Dataset, Reader, Sample, Sampling, open_dataset, take
+from runtime.datasets import Dataset, Sample, Sampling, images, open_dataset
+from runtime.datasets.base import take
 from runtime.preprocess import prepare
 from runtime.progress import track
 
 
-@dataclass(frozen=True)
 class Frames:
     """The samples of `dataset` as uint8 (1, H, W, C) of `contract`; may be walked many times.
 
     One image is in memory at a time. Unreadable images are left out up to a share of
-    `max_unreadable`, beyond which DataError names them.
+    `max_unreadable`, beyond which DataError names them; `unreadable` holds those of the last walk.
     """
 
-    dataset: Dataset
-    contract: InputContract
-    label: str = "images"
-    max_unreadable: float = 0.02
+    def __init__(
+        self,
+        dataset: Dataset,
+        contract: InputContract,
+        label: str = "images",
+        max_unreadable: float = 0.02,
+    ) -> None:
+        self.dataset = dataset
+        self.contract = contract
+        self._label = label
+        self._reader = images(dataset, max_unreadable)
+
+    @property
+    def unreadable(self) -> list[Path]:
+        """The files that did not decode when the frames were last walked."""
+        return self._reader.unreadable
 
     def __len__(self) -> int:
         """Return the number of samples, unreadable ones included."""
-        return len(self.dataset.samples)
+        return len(self._reader)
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         """Yield the prepared frames."""
@@ -39,14 +52,12 @@ class Frames:
 
     def labelled(self) -> Iterator[tuple[Sample, NDArray[np.uint8]]]:
         """Yield each sample with its prepared frame."""
-        reader = Reader(self.dataset, self.max_unreadable)
-        for sample, image in track(reader, self.label, len(self)):
+        for sample, image in track(self._reader, self._label, len(self)):
             yield sample, prepare(image, self.contract)[None]
 
     def first(self, count: int) -> NDArray[np.uint8]:
-        """Return the first `count` frames (fewer where there are fewer) as one array."""
-        few = replace(self, dataset=replace(self.dataset, samples=self.dataset.samples[:count]))
-        return np.concatenate(list(few))
+        """Return the first `count` readable frames (fewer where there are fewer) as one array."""
+        return np.concatenate(list(islice(self, count)))
 
 
 def split(path: str | Path, sampling: Sampling) -> tuple[Dataset, Dataset]:

@@ -16,11 +16,14 @@ from runtime.manifest import Tolerance
 Frames = NDArray[np.uint8]
 Outputs = dict[str, NDArray[np.generic]]
 
-# Another correct integer arithmetic differs where a number falls on the border of two steps. Were
-# one in 48 numbers of every layer rounded the other way (a whole step each), the variance would
-# be a quarter of that of rounding itself (step**2 / 12), which is what the artifact was seen to
-# lose against the original: hence half of its root mean square.
-TIE_SHARE = 0.5
+# Where a number falls on the border of two steps, correct integer kernels may round differently,
+# and a deep net spreads that until the rounding errors of two runs have little in common. A run
+# whose errors are no larger than those that the artifact was made with is as good as it: so the
+# root mean square may reach that of the artifact against the original. (MobileNetV2 on the integer
+# kernels of ONNX Runtime against the simulation: 0.6 of it. One dead channel's bias gone: 2.3.)
+# The largest single error is a matter of chance: twice the artifact's.
+RMS_SHARE = 1.0
+LARGEST_SHARE = 2.0
 
 
 def make_golden(
@@ -41,7 +44,7 @@ def make_golden(
 
 
 def run_all(model: bytes, engine_name: str, frames: Frames) -> Outputs:
-    """Run an artifact over `frames` one by one, exactly as its file defines, and stack by output."""
+    """Run an artifact over `frames` one by one, as its file defines, and stack by output."""
     engine = open_engine(engine_name, model, EngineOptions(simulate=True))
     rows = [engine.run([frame[None]]) for frame in frames]
     names = [spec.name for spec in engine.outputs]
@@ -65,13 +68,14 @@ def _tolerance(
     error = answer.astype(np.float64) - reference.astype(np.float64)
     step = product.steps.get(name, 0.0)
     noise = float(np.sqrt(np.mean(error**2)))
+    largest = float(np.abs(error).max())
     return Tolerance(
         output=name,
-        absolute=max(float(np.abs(error).max()), step, floor.absolute),
-        rms=max(TIE_SHARE * noise, step / 4, floor.rms),
+        absolute=max(LARGEST_SHARE * largest, step, floor.absolute),
+        rms=max(RMS_SHARE * noise, step / 4, floor.rms),
         reason=(
-            "rounding at other ties changes less than rounding itself did here: at most its "
-            f"largest error, and {TIE_SHARE:g} of its root mean square (output step {step:.3g})"
+            "rounding may fall otherwise, but not worse, than it did against the original here: "
+            f"largest error {largest:.3g}, rms {noise:.3g} (one output step: {step:.3g})"
         ),
     )
 

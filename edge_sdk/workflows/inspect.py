@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_sdk.report import Report, Table
-from edge_sdk.workflows.check import percent, points
+from edge_sdk.workflows.cells import percent, points
 from runtime.bundle import Bundle, open_bundle
 from runtime.manifest import Artifact, Manifest
 
@@ -35,7 +35,7 @@ def _ladder(manifest: Manifest) -> Table:
          *_accuracy(known.get(artifact.file.path, {})), _tolerance(manifest, index, artifact))
         for index, artifact in enumerate(manifest.artifacts)
     )  # fmt: skip
-    columns = ("rung", "artifact", "MB", "top-1 lost, points", "agreement", "golden tolerance")
+    columns = ("rung", "artifact", "MB", "lost, points", "agreement, %", "golden tolerance")
     return Table("The ladder", columns, rows, "accuracy as measured when it was converted")
 
 
@@ -54,8 +54,8 @@ def _input(manifest: Manifest) -> Table:
 
 def _made(manifest: Manifest) -> Table:
     recipe = manifest.recipe
-    rows = [(key, json.dumps(recipe[key])) for key in ("edge_sdk", "origin", "passes", "calibration")
-            if key in recipe]  # fmt: skip
+    known = ("edge_sdk", "origin", "passes", "calibration")
+    rows = [(key, json.dumps(recipe[key])) for key in known if key in recipe]
     rows += [("requires", json.dumps(dict(manifest.requires)))]
     return Table("How it was made", ("what", "value"), tuple(rows))
 

@@ -4,51 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_sdk.workflows.data import Frames
 from runtime.datasets import Dataset
+from runtime.evaluate import start
 from runtime.labels import LabelMap, match_labels
-from runtime.plugins import load
 
 Array = NDArray[np.generic]
 Run = Callable[[NDArray[np.uint8]], Sequence[Array]]
-
-
-class Comparison(Protocol):
-    """What a comparison says: numbers, ready for JSON."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return every figure with its sample count and interval."""
+Key = TypeVar("Key", int, str)
+Found = dict[Key, dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is compared: `frames`, the `task` that says how, and how labels map to classes."""
+    """What is compared: `frames`, the `task` that says how, the names of the model's `outputs`,
+    and how labels map to classes."""
 
     frames: Frames
     task: str
+    outputs: tuple[str, ...]
     labels: LabelMap | None = None
 
 
-def compare(question: Question, reference: Run, contenders: Mapping[str, Run]) -> dict[str, Any]:
+def compare(question: Question, reference: Run, contenders: Mapping[Key, Run]) -> Found[Key]:
     """Return for each contender its comparison with the reference on the same frames.
 
     Frames stream through: memory does not grow with their number.
     """
-    make = load("runtime.evaluate", question.task).Comparer
-    comparers = {name: make() for name in contenders}
+    comparisons = {key: start(question.task, question.outputs) for key in contenders}
     for sample, frame in question.frames.labelled():
         label = None
         if question.labels is not None and sample.label is not None:
             label = question.labels.to_model(sample.label)
         answer = reference(frame)
-        for name, run in contenders.items():
-            comparers[name].add(answer, run(frame), label)
-    return {name: comparer.result() for name, comparer in comparers.items()}
+        for key, run in contenders.items():
+            comparisons[key].add(answer, run(frame), label)
+    return {key: comparison.result().to_json() for key, comparison in comparisons.items()}
 
 
 def map_labels(

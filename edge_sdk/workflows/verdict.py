@@ -104,7 +104,7 @@ def choose(candidates: Sequence[Candidate], max_drop: float | None, precision: s
         if fault is not None:
             refused[index] = fault
         elif rung in taken and recipe.precision != "fp32":
-            refused[index] = "not needed: fewer bits keep within the budget"
+            refused[index] = "not needed: fewer bits do"
         else:
             taken.add(rung)
     verdict = Verdict(tuple(candidates), refused, max_drop)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from device_profiles.errors import DataError
-from runtime.evaluate.intervals import Interval, paired_difference, wilson
+from runtime.evaluate._intervals import Interval, paired_difference, wilson
 from runtime.evaluate.raw import Array, Difference, finite
 
 _TOP = 5
@@ -115,6 +115,24 @@ class Comparer:
     def _accuracy(self, name: str, first: int) -> Accuracy:
         among = wilson(self._among[name], self._n) if self._classes > _TOP else None
         return Accuracy(self._n, wilson(first, self._n), among)
+
+
+class _First:
+    """Compares the first output: a classifier's scores."""
+
+    def __init__(self) -> None:
+        self._comparer = Comparer()
+
+    def add(self, reference: Sequence[Array], artifact: Sequence[Array], label: int | None) -> None:
+        self._comparer.add(reference[0], artifact[0], label)
+
+    def result(self) -> Comparison:
+        return self._comparer.result()
+
+
+def start(names: Sequence[str]) -> _First:
+    """Start comparing two classifiers, whose first output is one score per class."""
+    return _First()
 
 
 def compare(reference: Array, artifact: Array, labels: Sequence[int] | None = None) -> Comparison:

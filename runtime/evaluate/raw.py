@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from device_profiles.errors import GateError
+from device_profiles.errors import DataError, GateError
 
 Array = NDArray[Any]
 
@@ -94,6 +94,40 @@ class RawComparer:
             OutputDifference(name, d.max_abs, d.snr_db, d.cosine)
             for name, d in self._differences.items()
         )
+
+
+@dataclass(frozen=True)
+class RawComparison:
+    """The differences of every output over `n` samples."""
+
+    n: int
+    outputs: tuple[OutputDifference, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON-ready values."""
+        return {"n": self.n, "outputs": [output.to_json() for output in self.outputs]}
+
+
+class _Named:
+    """Compares outputs in their order, and calls them by name."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = tuple(names)
+        self._comparer = RawComparer()
+
+    def add(self, reference: Sequence[Array], artifact: Sequence[Array], label: int | None) -> None:
+        named = (dict(zip(self._names, o, strict=True)) for o in (reference, artifact))
+        self._comparer.add(*named)
+
+    def result(self) -> RawComparison:
+        if not self._comparer.n:
+            raise DataError("a comparison needs at least one sample; the data set gave none")
+        return RawComparison(self._comparer.n, self._comparer.result())
+
+
+def start(names: Sequence[str]) -> _Named:
+    """Start comparing two models output by output, whatever these mean."""
+    return _Named(names)
 
 
 def finite(value: float) -> float | None:

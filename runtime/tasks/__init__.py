@@ -1,4 +1,5 @@
-"""Tasks: one file per kind of answer, each with `decode(outputs, context) -> Result`."""
+"""Tasks: one file per kind of answer, each with `decode(outputs, context) -> Result`
+and `EVALUATION`, the file of `runtime/evaluate` that judges its answers."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from device_profiles.errors import EngineError, RequestError
 from runtime.drawing import bars
 from runtime.tasks.base import Array, TaskContext
 
+EVALUATION = "classification"
 TOP = 5
 _DRAWN = 3
 _SUM_TOLERANCE = 0.02

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from runtime.drawing import letter_height, panel, shortened, text, text_width
 from runtime.tasks.base import Array, TaskContext
 
+EVALUATION = "raw"
+
 
 @dataclass(frozen=True)
 class Output:

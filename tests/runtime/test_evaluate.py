@@ -10,7 +10,7 @@ import pytest
 
 from device_profiles.errors import DataError, GateError
 from runtime.evaluate.classification import Comparer, compare
-from runtime.evaluate.intervals import Interval, paired_difference, wilson
+from runtime.evaluate._intervals import Interval, paired_difference, wilson
 from runtime.evaluate.raw import Difference, RawComparer
 
 
