@@ -38,15 +38,22 @@ class Grid:
         return float((np.iinfo(self.dtype).max - int(self.zero_point)) * float(self.scale))
 
     def quantize(self, values: FloatArray) -> NDArray[np.integer]:
-        """Round to nearest even and saturate, as QuantizeLinear does."""
+        """Round to nearest even and saturate: 8 bits exactly as onnxruntime's QuantizeLinear."""
         shape = [1] * values.ndim
         if self.axis is not None:
             shape[self.axis] = -1
-        scale = self.scale.astype(np.float64).reshape(shape)
-        zero = self.zero_point.astype(np.float64).reshape(shape)
+        # QuantizeLinear divides in float32; the 32 bits of a bias need more digits than it has.
+        exact = np.dtype(np.float32 if self.dtype.itemsize == 1 else np.float64)
+        zero = self.zero_point.astype(exact).reshape(shape)
         info = np.iinfo(self.dtype)
-        integers = np.rint(values.astype(np.float64) / scale) + zero
+        integers = _steps(values.astype(exact), self.scale.astype(exact).reshape(shape)) + zero
         return np.clip(integers, info.min, info.max).astype(self.dtype)
+
+
+def _steps(values: FloatArray, scale: FloatArray) -> FloatArray:
+    """Return how many steps each number is; one beyond all floats is infinitely many."""
+    with np.errstate(over="ignore"):
+        return np.asarray(np.rint(values / scale))
 
 
 def activation_grid(low: float, high: float, dtype: np.dtype[np.integer], symmetric: bool) -> Grid:
@@ -59,13 +66,16 @@ def activation_grid(low: float, high: float, dtype: np.dtype[np.integer], symmet
     low, high = min(low, 0.0), max(high, 0.0)
     if symmetric:
         middle = 0 if info.min < 0 else (info.max + 1) // 2
-        scale = np.float32(max(-low, high) / (info.max - middle)) or np.float32(1)
-        return Grid(np.array(scale, np.float32), np.array(middle, dtype))
-    scale = np.float32((high - low) / (info.max - info.min))
-    if not np.isfinite(scale) or scale < np.finfo(np.float32).tiny:
-        scale = np.float32(1)
+        scale = _normal(max(-low, high) / (info.max - middle))
+        return Grid(np.array(scale), np.array(middle, dtype))
+    scale = _normal((high - low) / (info.max - info.min))
     zero = int(np.clip(np.rint(info.min - low / float(scale)), info.min, info.max))
-    return Grid(np.array(scale, np.float32), np.array(zero, dtype))
+    return Grid(np.array(scale), np.array(zero, dtype))
+
+
+def _normal(scale: float) -> np.float32:
+    # No number but 0, or none that float32 can divide by with all its digits: any scale does.
+    return np.float32(scale if scale >= np.finfo(np.float32).tiny else 1)
 
 
 @dataclass(frozen=True)
@@ -76,8 +86,12 @@ class WeightRule:
     pair_safe: bool = False
 
 
-def weight_grid(weight: FloatArray, axis: int, rule: WeightRule) -> Grid:
+def weight_grid(
+    weight: FloatArray, axis: int, rule: WeightRule, least: FloatArray | float = 0.0
+) -> Grid:
     """Return the symmetric int8 grid of a weight whose output channels lie along `axis`.
+
+    No step is smaller than `least`, a number or one per output channel.
 
     With `rule.pair_safe`, any two weights of one channel and sign sum to at most 128 steps, so
     that kernels which add pairs of u8 x s8 products in 16 signed bits (x86 `vpmaddubsw`) cannot
@@ -89,6 +103,7 @@ def weight_grid(weight: FloatArray, axis: int, rule: WeightRule) -> Grid:
     scale = np.abs(rows).max(axis=1) / 127
     if rule.pair_safe and rows.shape[1] > 1:
         scale = np.maximum(scale, _largest_pair(rows) / 128)
+    scale = np.maximum(scale, np.max(least) if not rule.per_channel else least)
     scale = np.maximum(scale, np.finfo(np.float32).tiny * 256).astype(np.float32)
     if rule.pair_safe:
         scale = _keep_pairs(rows, scale)
@@ -104,13 +119,14 @@ def _largest_pair(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     ends = np.sort(rows, axis=1)
     positive = ends[:, -1] + np.maximum(ends[:, -2], 0)
     negative = ends[:, 0] + np.minimum(ends[:, 1], 0)
-    return np.maximum(positive, -negative)
+    return np.asarray(np.maximum(positive, -negative))
 
 
 def _keep_pairs(rows: NDArray[np.float64], scale: NDArray[np.float32]) -> NDArray[np.float32]:
     # Rounding can lift a pair from 128 to 129 steps: widen those channels until none does.
     for _ in range(8):
-        over = _largest_pair(np.rint(rows / scale[:, None])) > 128
+        steps = _steps(rows.astype(np.float32), scale[:, None])
+        over = _largest_pair(steps.astype(np.float64)) > 128
         if not over.any():
             break
         scale = np.where(over, scale * np.float32(1.004), scale).astype(np.float32)

@@ -7,14 +7,38 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
-from converters.graphs import activations, constant, integer, name_of
+from converters.graphs import (
+    Array,
+    activations,
+    constant,
+    integer,
+    moved_constants,
+    name_of,
+)
 from converters.quantize.calibrate import Range
 from converters.quantize.grid import Grid, WeightRule, activation_grid, weight_grid
 
-# Ops with a weight (input 1) and an optional int32 bias (input 2); the value is the axis of the
-# weight's output channels.
-WEIGHTED = {"Conv": 0, "Gemm": 0}
+# Ops with a weight (input 1) and an optional int32 bias (input 2). Output channels lie along the
+# weight's first axis: a Gemm of another form than the passes give it is left in float.
+WEIGHTED = ("Conv", "Gemm")
+
+# Half of what int32 holds: the other half is for the sum of products (up to 33,000 of 8 bits).
+BIAS_LIMIT = 2.0**30
+
+
+def has_plain_weight(node: ir.Node) -> bool:
+    """Tell whether `node` is WEIGHTED by constants: a row and, if any, a bias per output channel."""
+    weight = constant(node.inputs[1]) if node.op_type in WEIGHTED else None
+    given = node.inputs[2] if len(node.inputs) > 2 else None
+    bias = constant(given)
+    if weight is None or (given is not None and bias is None):
+        return False
+    scales = [node.attributes[a].as_float() for a in ("alpha", "beta") if a in node.attributes]
+    turned = (integer(node, "transA", 0), integer(node, "transB", 0))
+    as_is = turned == (0, 1) and all(scale == 1.0 for scale in scales)
+    return (bias is None or bias.shape == weight.shape[:1]) and (node.op_type != "Gemm" or as_is)
 
 
 @dataclass(frozen=True)
@@ -36,12 +60,12 @@ class Scheme:
 
     activation_type: str = "uint8"
     symmetric: bool = False
-    weights: WeightRule = WeightRule()
+    weights: WeightRule = field(default_factory=WeightRule)
 
 
 @dataclass
 class Plan:
-    """Grids of activations (by value name) and weights (by initializer name).
+    """Grids of activations (by value name), and of weights and other constants (by initializer).
 
     `integer` holds the names of nodes computed in integers, `moves` of nodes that run on the
     integers themselves, `absorbed` of Relu and Clip nodes that the saturation of their output's
@@ -50,6 +74,7 @@ class Plan:
 
     values: dict[str, Grid] = field(default_factory=dict)
     weights: dict[str, Grid] = field(default_factory=dict)
+    constants: dict[str, Grid] = field(default_factory=dict)
     integer: set[str] = field(default_factory=set)
     moves: set[str] = field(default_factory=set)
     absorbed: set[str] = field(default_factory=set)
@@ -93,7 +118,12 @@ class _Planner:
         elif self._computes(node):
             self._integer(node)
         else:
-            self.plan.kept_float[name] = f"{node.op_type} has no integer kernel in this engine"
+            known = self._kernels.moves(node) or self._kernels.integer(node)
+            self.plan.kept_float[name] = (
+                f"{node.op_type} of this form or with these operands has no integer kernel"
+                if known
+                else f"{node.op_type} has no integer kernel in this engine"
+            )
 
     def _is_byte_input(self, node: ir.Node) -> bool:
         # Cast from the camera's bytes: where integers may be used directly, the cast vanishes.
@@ -101,21 +131,32 @@ class _Planner:
         return (
             value is not None
             and value.dtype == ir.DataType.UINT8
+            and node.outputs[0].dtype == ir.DataType.FLOAT
             and self._dtype == np.uint8
             and all(self._kernels.moves(n) or self._computes(n) for n in _readers(node))
         )
 
     def _one_grid(self, node: ir.Node) -> bool:
-        grids = {id(self.plan.values.get(name_of(v))) for v in activations(node)}
-        return len(grids) == 1 and id(None) not in grids
+        """Tell whether all numbers that `node` moves are, or can be, on the same grid."""
+        grids = {id(grid): grid for grid in map(self._grid_of, activations(node))}
+        grid = next(iter(grids.values()), None)
+        return (
+            len(grids) == 1
+            and grid is not None
+            and all(_holds(grid, array) for array in moved_constants(node))
+        )
+
+    def _grid_of(self, value: ir.Value) -> Grid | None:
+        return self.plan.values.get(name_of(value))
 
     def _computes(self, node: ir.Node) -> bool:
         if not self._kernels.integer(node):
             return False
         if node.op_type in WEIGHTED:
-            return constant(node.inputs[1]) is not None
-        return all(
-            name_of(v) in self._ranges or name_of(v) in self.plan.values for v in activations(node)
+            return has_plain_weight(node)
+        values = list(activations(node))
+        return bool(values) and all(
+            name_of(v) in self._ranges or name_of(v) in self.plan.values for v in values
         )
 
     def _absorbs(self, node: ir.Node) -> bool:
@@ -125,7 +166,7 @@ class _Planner:
             return False
         source = node.inputs[0]
         producer = source.producer() if source is not None else None
-        if producer is None or (producer.name or "") not in self.plan.integer:
+        if source is None or producer is None or (producer.name or "") not in self.plan.integer:
             return False
         if len(list(source.uses())) > 1 or source.is_graph_output():
             return False
@@ -161,23 +202,37 @@ class _Planner:
             elif node.op_type not in WEIGHTED:
                 self._constant(name, array)
             elif position == 1:
-                self.plan.weights[name] = weight_grid(
-                    array, WEIGHTED[node.op_type], self._rule(node, array)
-                )
+                self._weight(node, name, array)
         output = node.outputs[0]
         ends = node.op_type in self._kernels.float_output and output.is_graph_output()
         if not ends:
             self.plan.values[name_of(output)] = self._grid(name_of(output))
 
-    def _constant(
-        self, name: str, array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]
-    ) -> None:
-        low, high = float(array.min()), float(array.max())
-        self.plan.weights[name] = activation_grid(low, high, self._dtype, self._scheme.symmetric)
+    def _constant(self, name: str, array: Array) -> None:
+        low, high = float(np.min(array)), float(np.max(array))
+        self.plan.constants[name] = activation_grid(low, high, self._dtype, self._scheme.symmetric)
 
-    def _rule(
-        self, node: ir.Node, weight: np.ndarray[tuple[int, ...], np.dtype[np.generic]]
-    ) -> WeightRule:
+    def _weight(self, node: ir.Node, name: str, array: Array) -> None:
+        least = self._least_step(node)
+        if name in self.plan.weights:  # several layers share it, and its grid
+            least = np.maximum(least, self.plan.weights[name].scale)
+        weight = array.astype(np.float32)
+        self.plan.weights[name] = weight_grid(weight, 0, self._rule(node, weight), least)
+
+    def _least_step(self, node: ir.Node) -> NDArray[np.float64]:
+        """Return per output channel the weight step below which its bias would not fit int32.
+
+        A bias is stored in steps of (input step x weight step), and kernels add it to a 32-bit sum
+        of products. A channel that training has killed has weights next to nothing, and its bias
+        is then all that it says.
+        """
+        bias = constant(node.inputs[2]) if len(node.inputs) > 2 else None
+        largest = np.zeros(1) if bias is None else np.abs(bias.astype(np.float64)) / BIAS_LIMIT
+        step = float(self.plan.values[name_of(node.inputs[0])].scale)
+        # Nor may the product of the two steps be less than float32 can divide by.
+        return np.maximum(largest, np.finfo(np.float32).tiny) / step
+
+    def _rule(self, node: ir.Node, weight: Array) -> WeightRule:
         # Depthwise kernels multiply and add each product alone, in 32 bits: nothing saturates.
         groups = integer(node, "group", 1)
         depthwise = groups > 1 and groups == weight.shape[0] and weight.shape[1] == 1
@@ -189,13 +244,16 @@ def _readers(node: ir.Node) -> list[ir.Node]:
     return [use.node for value in node.outputs for use in value.uses()]
 
 
+def _holds(grid: Grid, array: Array) -> bool:
+    slack = float(grid.scale) / 2
+    return bool(np.min(array) >= grid.low - slack and np.max(array) <= grid.high + slack)
+
+
 def _bounds(node: ir.Node) -> Range | None:
     """Return the interval that a Relu or Clip limits its input to, None for other nodes."""
     if node.op_type == "Relu":
         return 0.0, np.inf
-    if node.op_type != "Clip":
+    if node.op_type != "Clip" or len(list(activations(node))) > 1:
         return None
-    limits = [constant(v) for v in node.inputs[1:]]
-    low = limits[0] if limits else None
-    high = limits[1] if len(limits) > 1 else None
-    return (-np.inf if low is None else float(low)), (np.inf if high is None else float(high))
+    low, high = (*map(constant, node.inputs[1:]), None, None)[:2]
+    return (-np.inf if low is None else low.item()), (np.inf if high is None else high.item())
