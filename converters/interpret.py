@@ -41,7 +41,7 @@ def interpret(model: ir.Model, feeds: Mapping[str, Sequence[Array]], visit: Visi
             uses[name_of(value)] -= 1
             if not uses[name_of(value)]:
                 del values[name_of(value)]
-        for value, column in zip(node.outputs, results, strict=True):
+        for value, column in zip(_made(node), results, strict=True):
             if uses[name_of(value)]:
                 values[name_of(value)] = column
 
@@ -49,10 +49,7 @@ def interpret(model: ir.Model, feeds: Mapping[str, Sequence[Array]], visit: Visi
 def _compute(single: ir.Model, rows: Sequence[Sequence[Array]]) -> list[list[Array]]:
     """Return, per output of the single-node model, its value for every row of inputs."""
     engine = open_engine("onnxruntime", to_bytes(single), EngineOptions(simulate=True))
-    if engine.inputs:
-        results = [engine.run(row) for row in rows]
-    else:
-        results = [engine.run([])] * len(rows)
+    results = [engine.run(row) for row in rows] if engine.inputs else [engine.run([])] * len(rows)
     engine.close()
     return [list(column) for column in zip(*results, strict=True)]
 
@@ -65,15 +62,14 @@ def _isolate(
     single = ir.Model(graph, ir_version=model.ir_version)
     local: dict[str, ir.Value] = {}
     for value, column in zip(inputs, columns, strict=True):
-        sample = column[0]
-        copy = ir.Value(name=name_of(value), shape=ir.Shape(sample.shape))
-        copy.dtype = ir.DataType.from_numpy(sample.dtype)
+        copy = ir.Value(name=name_of(value), shape=ir.Shape(_common_shape(column)))
+        copy.dtype = ir.DataType.from_numpy(column[0].dtype)
         local[name_of(value)] = copy
         graph.inputs.append(copy)
-    for value in node.inputs:
-        array = constant(value)
-        if value is not None and array is not None and name_of(value) not in local:
-            local[name_of(value)] = initializer(single, name_of(value), array)
+    for operand in node.inputs:
+        array = constant(operand)
+        if array is not None and name_of(operand) not in local:
+            local[name_of(operand)] = initializer(single, name_of(operand), array)
     copy_node = ir.Node(
         node.domain,
         node.op_type,
@@ -82,5 +78,16 @@ def _isolate(
         outputs=[ir.Value(name=name_of(v), type=v.type) for v in node.outputs],
     )
     graph.append(copy_node)
-    graph.outputs.extend(copy_node.outputs)
+    graph.outputs.extend(_made(copy_node))
     return single
+
+
+def _made(node: ir.Node) -> list[ir.Value]:
+    """Return the outputs of `node` that are there; one that is left out has no name."""
+    return [value for value in node.outputs if name_of(value)]
+
+
+def _common_shape(column: Sequence[Array]) -> list[int | None]:
+    """Return the shape of all samples; a size that differs between them (of NonZero) is free."""
+    sizes = [set(same) for same in zip(*(array.shape for array in column), strict=True)]
+    return [size.pop() if len(size) == 1 else None for size in sizes]

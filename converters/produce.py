@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from converters import passes, prelude
 from converters.capture import Captured
-from converters.graphs import clone, name_of
+from converters.graphs import clone, name_nodes, name_of
 from converters.passes.base import Pass, PassReport
 from converters.quantize.bias_correct import add_missing_biases, correct_biases
 from converters.quantize.calibrate import Statistics, observe
 from converters.quantize.entry import absorb_mean
 from converters.quantize.plan import Plan, make_plan
 from converters.recipe import FORMATS, Recipe
+from device_profiles.errors import ModelError
 from runtime.contract import InputContract
 from runtime.plugins import load
 from runtime.progress import step
@@ -44,7 +45,7 @@ class Prepared:
 class Product:
     """One artifact: its bytes, its recipe, and what there is to say about it (JSON-ready).
 
-    `steps` gives for each output the width of one of 255 steps over its calibrated range.
+    `steps` gives for each float output the width of one of 255 steps over its calibrated range.
     """
 
     recipe: Recipe
@@ -87,9 +88,14 @@ def produce(
 def quantize(
     graph: ir.Model, recipe: Recipe, frames: Iterable[Frames]
 ) -> tuple[ir.Model, Plan, Statistics]:
-    """Return the float graph with corrected biases, its plan, and the statistics behind it."""
+    """Return the float graph with corrected biases, its plan, and the statistics behind it.
+
+    Raises ModelError when the graph branches or loops, DataError when calibration finds nothing.
+    """
     writer = load(FORMATS, recipe.format)
     graph = clone(graph)
+    _check_straight(graph.graph)
+    name_nodes(graph.graph)
     if recipe.activation_type == "uint8":
         absorb_mean(graph)
     add_missing_biases(graph)
@@ -101,11 +107,22 @@ def quantize(
     return graph, plan, statistics
 
 
+def _check_straight(graph: ir.Graph) -> None:
+    """Raise ModelError when a node has a graph inside, whose numbers nobody could look at."""
+    for node in graph:
+        if any(a.type is ir.AttributeType.GRAPH for a in node.attributes.values()):
+            raise ModelError(
+                f"{node.name or name_of(node.outputs[0])} is {node.op_type}, which branches or "
+                "loops and cannot be quantized; use --precision fp16 or fp32"
+            )
+
+
 def _steps(graph: ir.Model, statistics: Statistics) -> dict[str, float]:
     found = {}
     for value in graph.graph.outputs:
-        low, high = statistics.ranges[name_of(value)]
-        found[name_of(value)] = (high - low) / 255
+        if name_of(value) in statistics.ranges:  # not what is made of integers, as by ArgMax
+            low, high = statistics.ranges[name_of(value)]
+            found[name_of(value)] = (high - low) / 255
     return found
 
 

@@ -78,16 +78,25 @@ def recipes(profile: Profile, format_name: str = "auto", precision: str = "auto"
         if rung.engine in by_engine
         for level in _levels(rung, precision)
     ]
-    asked = precision in ("auto", *(recipe.precision for recipe in found))
-    if not found or not asked:
-        rungs = "; ".join(
-            f"{r.engine}/{r.provider}: {', '.join(r.precisions)}" for r in profile.engines
-        )
+    if not found or precision not in ("auto", *(recipe.precision for recipe in found)):
         raise RequestError(
             f"{profile.name} has no rung for format {format_name} at precision {precision}; "
-            f"it allows {rungs}"
+            f"it allows {_allowed(profile)}"
         )
     return found
+
+
+def _allowed(profile: Profile) -> str:
+    """Say what may be asked for: formats with their precisions."""
+    writers = [(name, load(FORMATS, name).ENGINE) for name in names(FORMATS)]
+    found = {
+        name: [p for p in PRECISIONS if any(p in r.precisions for r in rungs)]
+        for name, engine in writers
+        if (rungs := [rung for rung in profile.engines if rung.engine == engine])
+    }
+    engines = ", ".join(sorted({rung.engine for rung in profile.engines}))
+    said = "; ".join(f"{name}: {', '.join(levels)}" for name, levels in found.items())
+    return said or f"only engines without a format here ({engines})"
 
 
 def _levels(rung: EngineRung, precision: str) -> list[str]:

@@ -5,13 +5,20 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from converters.graphs import Array, clone, constant, initializer, name_of
+from converters.graphs import (
+    SETTINGS,
+    Array,
+    clone,
+    constant,
+    initializer,
+    name_of,
+    unused,
+    value_names,
+)
 from device_profiles.errors import ModelError
 
 # Smaller constants (scales, limits, biases of a few channels) gain nothing and cost a node each.
 _WORTH_HALVING = 256
-# Inputs that ONNX requires in float32 whatever the data type of the op: roi and scales.
-_ALWAYS_FLOAT = {"Resize": (1, 2)}
 
 
 def stored(model: ir.Model) -> ir.Model:
@@ -27,7 +34,7 @@ def stored(model: ir.Model) -> ir.Model:
         name = name_of(value)
         half = initializer(model, f"{name}/half", _half(name, array))
         cast = ir.node("Cast", [half], attributes={"to": ir.DataType.FLOAT}, name=f"{name}/widen")
-        cast.outputs[0].name = f"{name}/wide"
+        cast.outputs[0].name = unused(f"{name}/wide", value_names(model.graph))
         cast.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
         cast.outputs[0].shape = ir.Shape(array.shape)
         model.graph.insert_before(model.graph[0], cast)
@@ -43,7 +50,7 @@ def computed(model: ir.Model) -> ir.Model:
     kept = {
         name_of(value)
         for node in graph
-        for position in _ALWAYS_FLOAT.get(node.op_type, ())
+        for position in SETTINGS.get(node.op_type, ())
         if position < len(node.inputs) and (value := node.inputs[position]) is not None
     }
     for value in list(graph.initializers.values()):
@@ -67,7 +74,8 @@ def _widen_outputs(graph: ir.Graph) -> None:
     for index, value in enumerate(list(graph.outputs)):
         if value.dtype != ir.DataType.FLOAT16:
             continue
-        name, value.name = name_of(value), f"{name_of(value)}/half"
+        name = name_of(value)
+        value.name = unused(f"{name}/half", value_names(graph))
         cast = ir.node("Cast", [value], attributes={"to": ir.DataType.FLOAT}, name=f"{name}/widen")
         output = cast.outputs[0]
         output.name, output.shape = name, value.shape

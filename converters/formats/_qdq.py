@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from converters.graphs import Array, clone, constant, initializer, name_of
+from converters.graphs import SETTINGS, Array, clone, constant, name_of, unused, value_names
 from converters.quantize.grid import Grid
 from converters.quantize.plan import WEIGHTED, Plan
 
@@ -16,7 +16,11 @@ def quantized(model: ir.Model, plan: Plan) -> ir.Model:
 
 
 class _Writer:
-    """Walks the graph once; keeps for every value its float and its integer form."""
+    """Walks the graph once; keeps for every value its float and its integer form.
+
+    The float form keeps the value's name, so outputs do; what an op gives before it is rounded is
+    called `.../exact`, the integers `.../quantized`.
+    """
 
     def __init__(self, model: ir.Model, plan: Plan) -> None:
         self._model = model
@@ -25,6 +29,8 @@ class _Writer:
         self._ints: dict[str, ir.Value] = {}
         self._nodes: list[ir.Node] = []
         self._constants: dict[str, ir.Value] = {}
+        self._initializers: list[ir.Value] = []
+        self._taken = value_names(model.graph) - set(model.graph.initializers)
 
     def write(self) -> ir.Model:
         """Build the new node list and put it in place of the old one."""
@@ -34,11 +40,7 @@ class _Writer:
         old = list(graph)
         for node in old:
             self._node(node)
-        outputs = [self._as_float(name_of(v)) for v in graph.outputs]
-        final = [
-            self._named_output(v, name_of(o)) for v, o in zip(outputs, graph.outputs, strict=True)
-        ]
-        return self._assemble(final)
+        return self._assemble([self._given(v) for v in graph.outputs])
 
     def _node(self, node: ir.Node) -> None:
         name = node.name or ""
@@ -55,7 +57,11 @@ class _Writer:
             self._compute(node, [self._plain(v) for v in node.inputs])
 
     def _compute(self, node: ir.Node, inputs: list[ir.Value | None]) -> None:
-        copy = self._copy(node, inputs)
+        names = [name_of(value) for value in node.outputs]
+        gridded = set(names) & set(self._plan.values)
+        copy = self._copy(
+            node, inputs, [self._new(f"{n}/exact") if n in gridded else n for n in names]
+        )
         for old, new in zip(node.outputs, copy.outputs, strict=True):
             self._store(name_of(old), new)
 
@@ -65,7 +71,10 @@ class _Writer:
             self._float[name] = value
         else:
             self._ints[name] = self._emit(
-                "QuantizeLinear", [value, *self._grid(name, grid)], f"{name}/quantized", {}
+                "QuantizeLinear",
+                [value, *self._grid(name, grid)],
+                self._new(f"{name}/quantized"),
+                {},
             )
 
     def _move(self, node: ir.Node) -> None:
@@ -74,10 +83,15 @@ class _Writer:
             # The camera's bytes are already on the grid of scale 1.
             self._ints[name_of(node.outputs[0])] = self._float[name_of(node.inputs[0])]
             return
-        inputs = [self._moved(v, grid) for v in node.inputs]
-        if node.op_type == "Pad" and len(inputs) < 3:
-            inputs.append(self._constant("pad/zero_point", grid.zero_point))
-        copy = self._copy(node, inputs, suffix="/quantized")
+        inputs = [
+            self._plain(v) if i in SETTINGS.get(node.op_type, ()) else self._moved(v, grid)
+            for i, v in enumerate(node.inputs)
+        ]
+        if node.op_type == "Pad":
+            inputs += [None] * (3 - len(inputs))
+            inputs[2] = inputs[2] or self._constant(f"{node.name}/zero", grid.zero_point)
+        names = [self._new(f"{name_of(v)}/quantized") for v in node.outputs]
+        copy = self._copy(node, inputs, names)
         for old, new in zip(node.outputs, copy.outputs, strict=True):
             new.type = ir.TensorType(ir.DataType.from_numpy(grid.dtype))
             self._ints[name_of(old)] = new
@@ -89,14 +103,15 @@ class _Writer:
         if array is None:
             return self._ints[name_of(value)]
         if array.dtype.kind == "f" and array.size:
-            return self._constant(f"{name_of(value)}/{grid.dtype}", grid.quantize(array))
+            ints = grid.quantize(array.astype(np.float32))
+            return self._constant(f"{name_of(value)}/{grid.dtype}", ints)
         return self._plain(value)
 
     def _operand(self, value: ir.Value | None) -> ir.Value | None:
         array = constant(value)
         if value is None or array is None:
             return self._plain(value)
-        grid = self._plan.weights.get(name_of(value))
+        grid = self._plan.constants.get(name_of(value))
         return self._plain(value) if grid is None else self._weight(name_of(value), array, grid)
 
     def _weighted_inputs(self, node: ir.Node) -> list[ir.Value | None]:
@@ -117,23 +132,23 @@ class _Writer:
         ints = self._constant(f"{name}/{grid.dtype}", grid.quantize(array.astype(np.float32)))
         attributes = {} if grid.axis is None else {"axis": grid.axis}
         parameters = self._grid(name, grid)
-        return self._emit("DequantizeLinear", [ints, *parameters], f"{name}/real", attributes)
+        real = self._new(f"{name}/real")
+        return self._emit("DequantizeLinear", [ints, *parameters], real, attributes)
 
     def _plain(self, value: ir.Value | None) -> ir.Value | None:
+        return None if value is None else self._given(value)
+
+    def _given(self, value: ir.Value) -> ir.Value:
         array = constant(value)
-        if value is None:
-            return None
-        return (
-            self._as_float(name_of(value))
-            if array is None
-            else self._constant(name_of(value), array)
-        )
+        if array is None:
+            return self._as_float(name_of(value))
+        return self._constant(name_of(value), array)
 
     def _as_float(self, name: str) -> ir.Value:
         if name not in self._float:
             parameters = self._grid(name, self._plan.values[name])
             self._float[name] = self._emit(
-                "DequantizeLinear", [self._ints[name], *parameters], f"{name}/real", {}
+                "DequantizeLinear", [self._ints[name], *parameters], name, {}
             )
         return self._float[name]
 
@@ -144,14 +159,21 @@ class _Writer:
         ]
 
     def _constant(self, name: str, array: Array) -> ir.Value:
-        known = self._constants.get(name)
-        if known is None or known.const_value is None or known.const_value.dtype != array.dtype:
-            self._constants[name] = known = ir.Value(
-                name=name, const_value=ir.tensor(array, name=name)
-            )
-            known.shape = ir.Shape(array.shape)
-            known.dtype = ir.DataType.from_numpy(array.dtype)
-        return known
+        """Return a new initializer, or the one asked for by that name before if it is the same."""
+        known = constant(self._constants.get(name))
+        if known is None or known.dtype != array.dtype or not np.array_equal(known, array):
+            free = self._new(name)
+            value = ir.Value(name=free, const_value=ir.tensor(array, name=free))
+            value.shape = ir.Shape(array.shape)
+            value.dtype = ir.DataType.from_numpy(array.dtype)
+            self._constants[name] = value
+            self._initializers.append(value)
+        return self._constants[name]
+
+    def _new(self, name: str) -> str:
+        free = unused(name, self._taken)
+        self._taken.add(free)
+        return free
 
     def _emit(
         self, op: str, inputs: list[ir.Value], name: str, attributes: dict[str, int]
@@ -161,11 +183,12 @@ class _Writer:
         self._nodes.append(node)
         return node.outputs[0]
 
-    def _copy(self, node: ir.Node, inputs: list[ir.Value | None], suffix: str = "") -> ir.Node:
+    def _copy(self, node: ir.Node, inputs: list[ir.Value | None], names: list[str]) -> ir.Node:
         while inputs and inputs[-1] is None:
             inputs.pop()
         outputs = [
-            ir.Value(name=name_of(v) + suffix, type=v.type, shape=v.shape) for v in node.outputs
+            ir.Value(name=name, type=v.type, shape=v.shape)
+            for v, name in zip(node.outputs, names, strict=True)
         ]
         copy = ir.Node(
             node.domain,
@@ -177,12 +200,6 @@ class _Writer:
         )
         self._nodes.append(copy)
         return copy
-
-    def _named_output(self, value: ir.Value, name: str) -> ir.Value:
-        # A value may be known by another name by now; the artifact keeps the model's own.
-        if value.name != name:
-            value.name = name
-        return value
 
     def _assemble(self, outputs: list[ir.Value]) -> ir.Model:
         old = self._model.graph
@@ -197,7 +214,7 @@ class _Writer:
             inputs,
             outputs,
             nodes=self._nodes,
-            initializers=list(self._constants.values()),
+            initializers=self._initializers,
             opset_imports=dict(old.opset_imports),
             name=old.name,
         )

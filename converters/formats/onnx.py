@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import onnx_ir as ir
+from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
+from converters.capture import first_line
 from converters.formats import _half, _qdq
 from converters.graphs import clone, to_bytes
 from converters.quantize.plan import Kernels, Plan
@@ -16,17 +18,21 @@ SUFFIX = ".onnx"
 
 # Ops with QLinear kernels in onnxruntime's CPU provider (docs/ContribOperators.md and the QDQ
 # selectors of its optimizer), which replaces DQ -> op -> Q by them.
-_INTEGER = frozenset(
-    "Conv Gemm Add Mul Concat AveragePool GlobalAveragePool Sigmoid LeakyRelu".split()
-)
+_INTEGER = {
+    *("Conv", "Gemm", "Add", "Mul", "Concat"),
+    *("AveragePool", "GlobalAveragePool", "Sigmoid", "LeakyRelu"),
+}
 # Ops that its CPU provider runs on 8-bit tensors directly.
-_MOVES = frozenset(
-    "Transpose Reshape Flatten Squeeze Unsqueeze Slice Split Pad MaxPool Concat Expand Tile "
-    "DepthToSpace SpaceToDepth Gather Resize Identity".split()
-)
+_MOVES = {
+    *("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"),
+    *("Slice", "Split", "Gather", "Concat", "Pad", "Expand", "Tile"),
+    *("MaxPool", "Resize", "DepthToSpace", "SpaceToDepth"),
+}
 
 
 def _moves(node: ir.Node) -> bool:
+    if node.op_type == "MaxPool" and len(node.outputs) > 1:
+        return False  # it also tells where the largest number was
     if node.op_type == "Resize":
         mode = node.attributes.get("mode")
         return mode is None or mode.as_string() == "nearest"
@@ -61,7 +67,7 @@ def write(model: ir.Model, facts: Mapping[str, str]) -> bytes:
     import onnx
 
     model = clone(model)
-    ir.passes.common.ClearMetadataAndDocStringPass()(model)
+    ClearMetadataAndDocStringPass()(model)
     model.metadata_props.clear()
     model.metadata_props.update(sorted(facts.items()))
     model.producer_name = "edge-sdk"
@@ -69,5 +75,8 @@ def write(model: ir.Model, facts: Mapping[str, str]) -> bytes:
     try:
         onnx.checker.check_model(data, full_check=True)
     except Exception as error:
-        raise ModelError(f"the ONNX graph that was written is not valid: {error}") from error
+        raise ModelError(
+            f"the ONNX graph that was written is not valid: {first_line(error)}; "
+            "try another --precision, and report the model"
+        ) from error
     return data

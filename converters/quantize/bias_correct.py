@@ -16,22 +16,20 @@ from numpy.typing import NDArray
 from converters.graphs import Array, clone, constant, initializer, name_of
 from converters.interpret import interpret
 from converters.quantize.calibrate import channel_mean, observe
-from converters.quantize.plan import WEIGHTED, Plan
+from converters.quantize.plan import WEIGHTED, Plan, has_plain_weight
 
 Frames = NDArray[np.uint8]
 
 
 def add_missing_biases(model: ir.Model) -> None:
-    """Give every Conv and Gemm with constant weights a bias, so that there is one to correct."""
+    """Give every Conv and Gemm that can be quantized a bias, so that there is one to correct."""
     for node in list(model.graph):
-        if node.op_type not in WEIGHTED or constant(node.inputs[1]) is None:
-            continue
-        if len(node.inputs) > 2 and node.inputs[2] is not None:
+        given = len(node.inputs) > 2 and node.inputs[2] is not None
+        if given or not has_plain_weight(node):
             continue
         weight = constant(node.inputs[1])
         assert weight is not None
-        zeros = np.zeros(weight.shape[WEIGHTED[node.op_type]], np.float32)
-        bias = initializer(model, f"{node.name}/zero_bias", zeros)
+        bias = initializer(model, f"{node.name}/zero_bias", np.zeros(len(weight), np.float32))
         node.resize_inputs(3)
         node.replace_input_with(2, bias)
 
@@ -64,15 +62,13 @@ def correct_biases(
         now = np.mean([channel_mean(r) for r in results], axis=0)
         errors[name] = now - means[wanted[name]]
         shift = errors[name].astype(np.float32).reshape([1, -1] + [1] * (results[0].ndim - 2))
-        return [r - shift for r in results]
+        return [np.subtract(result, shift, dtype=np.float32) for result in results]
 
     quantized = lower(model, plan)
     interpret(quantized, {name_of(quantized.graph.inputs[0]): frames}, visit)
     for name, node in layers.items():
         bias = constant(node.inputs[2])
         assert bias is not None
-        value = initializer(
-            corrected, f"{name}/corrected_bias", (bias - errors[name]).astype(np.float32)
-        )
-        node.replace_input_with(2, value)
+        moved = (bias.astype(np.float64) - errors[name]).astype(np.float32)
+        node.replace_input_with(2, initializer(corrected, f"{name}/corrected_bias", moved))
     return corrected

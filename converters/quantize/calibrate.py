@@ -19,8 +19,8 @@ Frames = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Statistics:
-    """`ranges`: smallest and largest number seen per value; `means`: per output channel, for the
-    values asked for; `count`: frames seen."""
+    """`ranges`: smallest and largest number seen per float value, (0, 0) where there never was a
+    number; `means`: per output channel, for the values asked for; `count`: frames seen."""
 
     ranges: dict[str, Range]
     means: dict[str, NDArray[np.float64]]
@@ -36,32 +36,41 @@ def observe(model: ir.Model, frames: Iterable[Frames], mean_of: Sequence[str] = 
     engine = _open_with_all_outputs(model)
     names = [spec.name for spec in engine.outputs]
     wanted = set(mean_of)
-    low = np.full(len(names), np.inf)
-    high = np.full(len(names), -np.inf)
+    ranges: dict[str, Range] = {}
     sums: dict[str, NDArray[np.float64]] = {}
     count = 0
     for frame in frames:
         count += 1
-        for i, (name, value) in enumerate(zip(names, engine.run([frame]), strict=True)):
-            low[i], high[i] = min(low[i], value.min()), max(high[i], value.max())
+        for name, value in zip(names, engine.run([frame]), strict=True):
+            if value.dtype.kind == "f":
+                ranges[name] = _widened(ranges.get(name, (np.inf, -np.inf)), value)
             if name in wanted:
                 sums[name] = sums.get(name, 0.0) + channel_mean(value)
     engine.close()
     if not count:
         raise DataError("calibration needs at least one frame; give a folder with images")
-    bad = [n for n, a, b in zip(names, low, high, strict=True) if not np.isfinite([a, b]).all()]
+    ranges = {
+        name: (0.0, 0.0) if low > high else (low, high) for name, (low, high) in ranges.items()
+    }
+    bad = [name for name, limits in ranges.items() if not np.isfinite(limits).all()]
     if bad:
         raise DataError(
-            f"calibration found numbers that are not finite in {bad[0]}: is the model whole?"
+            f"calibration found numbers that are not finite in {bad[0]}; check the model's weights "
+            "and its preprocessing"
         )
-    ranges = {n: (float(a), float(b)) for n, a, b in zip(names, low, high, strict=True)}
     return Statistics(ranges, {name: total / count for name, total in sums.items()}, count)
 
 
 def channel_mean(value: NDArray[np.generic]) -> NDArray[np.float64]:
     """Return the mean over all axes but 1, the channel axis, in float64."""
     axes = tuple(axis for axis in range(value.ndim) if axis != 1)
-    return value.mean(axis=axes, dtype=np.float64)
+    return np.asarray(value.mean(axis=axes, dtype=np.float64))
+
+
+def _widened(known: Range, value: NDArray[np.generic]) -> Range:
+    # np.minimum hands NaN on; Python's min would lose it to the next frame.
+    low, high = np.min(value, initial=np.inf), np.max(value, initial=-np.inf)
+    return float(np.minimum(known[0], low)), float(np.maximum(known[1], high))
 
 
 def _open_with_all_outputs(model: ir.Model) -> Engine:

@@ -4,7 +4,8 @@ After the passes a net begins with Cast, Transpose, Sub(mean), Conv. In integers
 a float island on the largest tensor of the net. Convolution is linear, so the mean can go into
 the bias, except where zero padding means "mean" and not "byte 0": there the border is laid
 around the bytes by hand, each channel with its own mean, rounded to a byte. Everything inside is
-exact; the border is off by at most half a grey level.
+exact; the border is off by at most half a grey level, so an output that sees it by at most half
+the sum of the magnitudes of the weights that lie on the border.
 """
 
 from __future__ import annotations
@@ -13,37 +14,67 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from converters.graphs import constant, initializer, integer, integers, name_of, shape_of
+from converters.graphs import (
+    constant,
+    initializer,
+    integer,
+    integers,
+    name_of,
+    shape_of,
+    unused,
+    value_names,
+)
+from converters.quantize.plan import has_plain_weight
 
 
 def absorb_mean(model: ir.Model) -> bool:
     """Rewrite Cast -> Transpose -> Sub(mean) -> Conv in place; tell whether it was there."""
     for node in model.graph:
-        if node.op_type == "Sub" and _absorbable(node):
+        if node.op_type == "Sub" and _reads_bytes(node) and _has_mean(node) and _feeds_conv(node):
             _rewrite(model, node)
             return True
     return False
 
 
-def _absorbable(sub: ir.Node) -> bool:
-    mean = constant(sub.inputs[1])
-    readers = [use.node for use in sub.outputs[0].uses()]
+def _reads_bytes(sub: ir.Node) -> bool:
     source = sub.inputs[0]
     transpose = source.producer() if source is not None else None
-    cast = transpose.inputs[0] if transpose is not None and transpose.inputs else None
+    floats = transpose.inputs[0] if transpose is not None else None
+    cast = floats.producer() if floats is not None else None
+    frames = cast.inputs[0] if cast is not None else None
     return (
-        mean is not None
-        and transpose is not None
+        transpose is not None
         and transpose.op_type == "Transpose"
         and cast is not None
-        and (maker := cast.producer()) is not None
-        and maker.op_type == "Cast"
-        and len(readers) == 1
+        and cast.op_type == "Cast"
+        and frames is not None
+        and frames.dtype == ir.DataType.UINT8
+    )
+
+
+def _has_mean(sub: ir.Node) -> bool:
+    """Tell whether what is subtracted is a byte, when rounded, and one number per channel."""
+    mean = constant(sub.inputs[1])
+    pixels = sub.inputs[0]
+    if mean is None or pixels is None:
+        return False
+    shape = shape_of(pixels)
+    fits = len(shape) == 4 and min(shape) > 0
+    per_channel = mean.size == 1 or (fits and mean.shape[-3:] == (shape[1], 1, 1))
+    rounded = np.rint(mean.astype(np.float64))
+    return (
+        fits and mean.ndim <= 4 and per_channel and bool(((rounded >= 0) & (rounded < 256)).all())
+    )
+
+
+def _feeds_conv(sub: ir.Node) -> bool:
+    readers = [use.node for use in sub.outputs[0].uses()]
+    return (
+        len(readers) == 1
         and readers[0].op_type == "Conv"
+        and has_plain_weight(readers[0])
         and integer(readers[0], "group", 1) == 1
-        and constant(readers[0].inputs[1]) is not None
-        and shape_of(sub.outputs[0]) != ()
-        and mean.size in (1, shape_of(sub.outputs[0])[1])
+        and "auto_pad" not in readers[0].attributes
         and not sub.outputs[0].is_graph_output()
     )
 
@@ -54,8 +85,8 @@ def _rewrite(model: ir.Model, sub: ir.Node) -> None:
     mean = np.broadcast_to(
         np.asarray(constant(sub.inputs[1]), np.float64).reshape(-1), (weight.shape[1],)
     )
-    bias = constant(conv.inputs[2]) if len(conv.inputs) > 2 else np.zeros(weight.shape[0])
-    moved = np.asarray(bias, np.float64) - np.einsum("ochw,c->o", weight, mean)
+    bias = constant(conv.inputs[2]) if len(conv.inputs) > 2 else None
+    moved = (0 if bias is None else bias) - np.einsum("ochw,c->o", weight, mean)
     new_bias = initializer(
         model, f"{name_of(conv.inputs[1])}/bias_from_bytes", moved.astype(np.float32)
     )
@@ -102,7 +133,8 @@ def _border(model: ir.Model, sub: ir.Node, conv: ir.Node, mean: NDArray[np.float
         whole = list(shape_of(pixels))
         whole[axis] += before + after
         value = node.outputs[0]
-        value.name, value.shape = f"bordered_{axis}", ir.Shape(whole)
+        value.name = unused(f"bordered_{axis}", value_names(model.graph))
+        value.shape = ir.Shape(whole)
         value.type = ir.TensorType(ir.DataType.FLOAT)
         model.graph.insert_before(conv, node)
         pixels = value

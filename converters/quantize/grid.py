@@ -47,7 +47,8 @@ class Grid:
         zero = self.zero_point.astype(exact).reshape(shape)
         info = np.iinfo(self.dtype)
         integers = _steps(values.astype(exact), self.scale.astype(exact).reshape(shape)) + zero
-        return np.clip(integers, info.min, info.max).astype(self.dtype)
+        result: NDArray[np.integer] = np.clip(integers, info.min, info.max).astype(self.dtype)
+        return result
 
 
 def _steps(values: FloatArray, scale: FloatArray) -> FloatArray:
@@ -67,15 +68,15 @@ def activation_grid(low: float, high: float, dtype: np.dtype[np.integer], symmet
     if symmetric:
         middle = 0 if info.min < 0 else (info.max + 1) // 2
         scale = _normal(max(-low, high) / (info.max - middle))
-        return Grid(np.array(scale), np.array(middle, dtype))
+        return Grid(scale, np.array(middle, dtype))
     scale = _normal((high - low) / (info.max - info.min))
     zero = int(np.clip(np.rint(info.min - low / float(scale)), info.min, info.max))
-    return Grid(np.array(scale), np.array(zero, dtype))
+    return Grid(scale, np.array(zero, dtype))
 
 
-def _normal(scale: float) -> np.float32:
+def _normal(scale: float) -> NDArray[np.float32]:
     # No number but 0, or none that float32 can divide by with all its digits: any scale does.
-    return np.float32(scale if scale >= np.finfo(np.float32).tiny else 1)
+    return np.array(scale if scale >= np.finfo(np.float32).tiny else 1, np.float32)
 
 
 @dataclass(frozen=True)
@@ -115,11 +116,12 @@ def weight_grid(
 def _largest_pair(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return per row the largest magnitude that two of its numbers of one sign sum to."""
     if rows.shape[1] < 2:
-        return np.abs(rows).max(axis=1)
+        return np.abs(rows[:, 0])
     ends = np.sort(rows, axis=1)
     positive = ends[:, -1] + np.maximum(ends[:, -2], 0)
     negative = ends[:, 0] + np.minimum(ends[:, 1], 0)
-    return np.asarray(np.maximum(positive, -negative))
+    largest: NDArray[np.float64] = np.maximum(positive, -negative)
+    return largest
 
 
 def _keep_pairs(rows: NDArray[np.float64], scale: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -29,7 +29,7 @@ BIAS_LIMIT = 2.0**30
 
 
 def has_plain_weight(node: ir.Node) -> bool:
-    """Tell whether `node` is WEIGHTED by constants: a row and, if any, a bias per output channel."""
+    """Tell whether `node` is WEIGHTED by constants, a row and perhaps a bias per output channel."""
     weight = constant(node.inputs[1]) if node.op_type in WEIGHTED else None
     given = node.inputs[2] if len(node.inputs) > 2 else None
     bias = constant(given)
@@ -230,7 +230,7 @@ class _Planner:
         largest = np.zeros(1) if bias is None else np.abs(bias.astype(np.float64)) / BIAS_LIMIT
         step = float(self.plan.values[name_of(node.inputs[0])].scale)
         # Nor may the product of the two steps be less than float32 can divide by.
-        return np.maximum(largest, np.finfo(np.float32).tiny) / step
+        return np.asarray(np.maximum(largest, np.finfo(np.float32).tiny) / step)
 
     def _rule(self, node: ir.Node, weight: Array) -> WeightRule:
         # Depthwise kernels multiply and add each product alone, in 32 bits: nothing saturates.
@@ -246,7 +246,8 @@ def _readers(node: ir.Node) -> list[ir.Node]:
 
 def _holds(grid: Grid, array: Array) -> bool:
     slack = float(grid.scale) / 2
-    return bool(np.min(array) >= grid.low - slack and np.max(array) <= grid.high + slack)
+    numbers = array.astype(np.float64)
+    return bool(numbers.min() >= grid.low - slack and numbers.max() <= grid.high + slack)
 
 
 def _bounds(node: ir.Node) -> Range | None:
