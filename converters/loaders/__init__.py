@@ -1,4 +1,4 @@
-"""Loaders: one file per kind of MODEL, each with `accepts(spec)` and `load_model(spec, options)`."""
+"""One file per kind of MODEL, each with `accepts(spec)` and `load_model(spec, options)`."""
 
 from __future__ import annotations
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from converters.capture import Captured, capture_module, first_line
+from converters.capture import Captured, capture_module, first_line, quiet_torch
 from converters.loaders.base import LoadOptions
 from device_profiles.errors import ModelError, missing
 
@@ -18,27 +20,69 @@ def accepts(spec: str) -> bool:
 
 
 def load_model(spec: str, options: LoadOptions) -> Captured:
-    """Read the program and capture it at the input shape that it was exported with."""
-    try:
-        import torch
-    except ImportError as error:
-        raise missing("torch", "convert") from error
+    """Read the program and capture it at the input shape that it was exported with.
+
+    torch may run code that a .pt2 holds, so one from elsewhere is to be trusted like a program.
+    """
     path = Path(spec)
     if options.weights:
         raise ModelError(f"{spec} carries its weights; leave --weights out")
     if not path.is_file():
-        raise ModelError(f"{spec}: no such file")
-    try:
-        program = torch.export.load(path)
-    except Exception as error:
-        raise ModelError(f"{spec} is not a whole .pt2 program: {first_line(error)}") from error
-    inputs = list(program.example_inputs[0]) if program.example_inputs else []
-    if len(inputs) != 1 or inputs[0].ndim != 4:
-        raise ModelError(f"{spec} must take one 4-D tensor; it takes {len(inputs)} inputs")
-    example = inputs[0][:1].numpy().astype(np.float32)
-    # eval() is refused by exported modules: the mode was fixed when the program was exported.
-    module = program.module()
-    module.eval = lambda: module  # type: ignore[method-assign]
-    captured = capture_module(module, example, path.stem, {"model": path.name})
+        raise ModelError(f"{spec}: no such file; give the path of a .pt2 program")
+    program = _read(path)
+    example = _example(program, spec)
+    _refuse_training(program, spec)
+    origin = {"model": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    captured = capture_module(program.module(), example, path.stem, origin)
     height, width = example.shape[2:]
     return dataclasses.replace(captured, contract=options.contract(None, (height, width)))
+
+
+def _read(path: Path) -> Any:
+    try:
+        import torch
+    except ImportError as error:
+        raise missing("torch", "convert") from error
+    try:
+        with quiet_torch():
+            return torch.export.load(path)
+    except Exception as error:
+        raise ModelError(
+            f"{path} is not a whole .pt2 program: {first_line(error)}; "
+            "save it again with torch.export.save"
+        ) from error
+
+
+def _example(program: Any, spec: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+    arguments, keywords = program.example_inputs or ([], {})
+    inputs = [*arguments, *keywords.values()]
+    shapes = [tuple(getattr(one, "shape", ())) for one in inputs]
+    if len(arguments) != 1 or keywords or len(shapes[0]) != 4:
+        found = ", ".join(map(str, shapes)) or "none"
+        raise ModelError(
+            f"{spec} must take one tensor (1, C, H, W), by position; its inputs are: {found}"
+        )
+    if shapes[0][0] != 1 and _is_fixed(program):
+        raise ModelError(
+            f"{spec} was exported for batches of {shapes[0][0]}; export it with a batch of 1"
+        )
+    return np.asarray(arguments[0][:1].detach().cpu(), np.float32)
+
+
+def _is_fixed(program: Any) -> bool:
+    # The batch is free when the first dimension of the user's input is a symbol.
+    (name,) = program.graph_signature.user_inputs
+    (node,) = (node for node in program.graph.nodes if node.name == name)
+    return isinstance(node.meta["val"].shape[0], int)
+
+
+def _refuse_training(program: Any, spec: str) -> None:
+    # The mode is fixed at export, as an argument that torch's operators call `train(ing)`.
+    for node in program.graph.nodes:
+        schema = getattr(node.target, "_schema", None)
+        for argument, value in zip(schema.arguments if schema else (), node.args, strict=False):
+            if argument.name in ("train", "training") and value is True:
+                raise ModelError(
+                    f"{spec} was exported in training mode ({node.name}); "
+                    "call model.eval() before torch.export.export"
+                )
