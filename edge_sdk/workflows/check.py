@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,9 @@ from runtime.engines import Engine, EngineOptions
 from runtime.golden import Replay, replay
 from runtime.host import host
 from runtime.labels import LabelMap
+
+if TYPE_CHECKING:
+    from converters.capture import Captured
 from runtime.preprocess import normalize
 
 
@@ -28,12 +32,12 @@ from runtime.preprocess import normalize
 class CheckOptions:
     """What may be said of a check beside bundle and data.
 
-    `reference` is the MODEL that the bundle was made from (with `weights`); without it the
-    bundle's own float32 artifact is the reference. `max_drop` is a gate in points. `samples`
-    images are taken (None: all).
+    `reference` is the MODEL that the bundle was made from (with `weights`), or what `capture`
+    returned for it; without it the bundle's own float32 artifact is the reference. `max_drop` is
+    a gate in points. `samples` images are taken (None: all).
     """
 
-    reference: str | None = None
+    reference: str | Captured | None = None
     weights: Path | None = None
     max_drop: float | None = None
     samples: int | None = None
@@ -97,7 +101,7 @@ def _label_map(bundle: Bundle, dataset: Dataset, options: CheckOptions) -> Label
 
 def _reference(bundle: Bundle, options: CheckOptions) -> tuple[str, Run]:
     if options.reference is not None:
-        return _original(bundle, options)
+        return _original(bundle, options.reference, options.weights)
     for rung, artifact in enumerate(bundle.manifest.artifacts):
         if artifact.precision == "fp32":
             engine = bundle.open_engine(rung, EngineOptions(simulate=True))
@@ -107,16 +111,19 @@ def _reference(bundle: Bundle, options: CheckOptions) -> tuple[str, Run]:
     )
 
 
-def _original(bundle: Bundle, options: CheckOptions) -> tuple[str, Run]:
-    from converters.loaders import LoadOptions, load_model
-
+def _original(bundle: Bundle, model: str | Captured, weights: Path | None) -> tuple[str, Run]:
     contract = bundle.manifest.input
-    captured = load_model(str(options.reference), LoadOptions(options.weights, contract))
+    if isinstance(model, str):
+        from converters.loaders import LoadOptions, load_model
+
+        name, captured = model, load_model(model, LoadOptions(weights, contract))
+    else:
+        name, captured = f"the original {model.name}", model
 
     def run(frames: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         return captured.reference(normalize(frames, contract))
 
-    return str(options.reference), run
+    return name, run
 
 
 def _runner(engine: Engine) -> Run:

@@ -39,6 +39,7 @@ class Row:
         return {
             "name": self.artifact.label,
             "precision": self.artifact.precision,
+            "provider": self.artifact.provider,
             "size_bytes": self.artifact.file.size,
             "arithmetic": self.arithmetic,
             "why_simulated": self.why_simulated or None,
