@@ -74,9 +74,14 @@ def _feeds_conv(sub: ir.Node) -> bool:
         and readers[0].op_type == "Conv"
         and has_plain_weight(readers[0])
         and integer(readers[0], "group", 1) == 1
-        and "auto_pad" not in readers[0].attributes
+        and _says_its_padding(readers[0])
         and not sub.outputs[0].is_graph_output()
     )
+
+
+def _says_its_padding(conv: ir.Node) -> bool:
+    automatic = conv.attributes.get("auto_pad")
+    return automatic is None or automatic.as_string() == "NOTSET"
 
 
 def _rewrite(model: ir.Model, sub: ir.Node) -> None:
