@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edge_sdk.workflows.check import CheckOptions, check
     from edge_sdk.workflows.convert import Conversion, ConvertOptions, convert
     from edge_sdk.workflows.doctor import doctor
-    from edge_sdk.workflows.run import open_pipeline
+    from edge_sdk.workflows.run import RunOptions, open_pipeline
     from runtime.bundle import Bundle, open_bundle
     from runtime.contract import InputContract
     from runtime.pipeline import Pipeline
@@ -39,6 +39,7 @@ _HOMES = {
     "Pipeline": ("runtime.pipeline", "Pipeline"),
     "Profile": ("device_profiles.profile", "Profile"),
     "Report": ("edge_sdk.report", "Report"),
+    "RunOptions": ("edge_sdk.workflows.run", "RunOptions"),
     "bench": ("edge_sdk.workflows.bench", "bench"),
     "capture": ("converters.capture", "capture"),
     "check": ("edge_sdk.workflows.check", "check"),
@@ -62,6 +63,7 @@ __all__ = [
     "Pipeline",
     "Profile",
     "Report",
+    "RunOptions",
     "bench",
     "capture",
     "check",

@@ -7,7 +7,8 @@ import json
 import os
 import secrets
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -91,6 +92,16 @@ def open_bundle(path: str | Path) -> Bundle:
     except BaseException:
         file.close()
         raise
+
+
+@contextmanager
+def opened(bundle: str | Path | Bundle) -> Iterator[Bundle]:
+    """Yield `bundle`, opening it where it is a path; only what was opened here is closed."""
+    if isinstance(bundle, Bundle):
+        yield bundle
+        return
+    with open_bundle(bundle) as own:
+        yield own
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy as np
 
 from device_profiles.errors import EngineError, MissingError, RequestError
 from edge_sdk.report import Bar, Bars, Gate, Report, Table
-from runtime.bundle import Bundle, open_bundle
+from runtime.bundle import Bundle, opened
 from runtime.engines import Engine, EngineOptions
 from runtime.host import host
 from runtime.progress import step, track
@@ -77,8 +77,11 @@ def bench(bundle: str | Path | Bundle, options: BenchOptions | None = None) -> R
     Cold start and memory come from a process of their own per rung. A rung that does not open is
     a failed gate with its reason; EngineError when none does.
     """
-    options = options or BenchOptions()
-    bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+    with opened(bundle) as found:
+        return _bench(found, options or BenchOptions())
+
+
+def _bench(bundle: Bundle, options: BenchOptions) -> Report:
     engines, gates = _open(bundle, options)
     if not engines:
         raise EngineError(f"{bundle.path}: no rung opens here: {gates[0].detail}")

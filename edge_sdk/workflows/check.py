@@ -16,7 +16,7 @@ from edge_sdk.report import Report
 from edge_sdk.workflows.check_report import Row, check_report
 from edge_sdk.workflows.data import Frames
 from edge_sdk.workflows.measure import Question, Run, compare, map_labels
-from runtime.bundle import Bundle, open_bundle
+from runtime.bundle import Bundle, opened
 from runtime.datasets import Dataset, Sampling, open_dataset
 from runtime.engines import Engine, EngineOptions
 from runtime.golden import Replay, replay
@@ -64,8 +64,11 @@ def check(
     report's gates fail when golden outputs are not reproduced or `max_drop` is exceeded. Raises
     RequestError and its kin for bad input, EngineError when the reference cannot run here.
     """
-    options = options or CheckOptions()
-    bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+    with opened(bundle) as found:
+        return _check(found, data, options or CheckOptions())
+
+
+def _check(bundle: Bundle, data: str | Path, options: CheckOptions) -> Report:
     dataset = open_dataset(data, Sampling(options.samples, options.seed))
     frames = Frames(dataset, bundle.manifest.input, "checking")
     labels = _label_map(bundle, dataset, options)

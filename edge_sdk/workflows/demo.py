@@ -23,7 +23,7 @@ from edge_sdk.workflows.cells import percent, points, share
 from edge_sdk.workflows.check import CheckOptions, check
 from edge_sdk.workflows.convert import ConvertOptions, convert
 from edge_sdk.workflows.run import open_pipeline
-from runtime.bundle import Bundle, open_bundle
+from runtime.bundle import open_bundle
 from runtime.host import host
 from runtime.opencv import opencv
 from runtime.pipeline import RunSummary
@@ -33,7 +33,7 @@ DEVICES = ("raspberry-pi-5", "jetson-orin-nano", "generic-x86")
 SCENE = "width=960&height=540&size=0.8"
 SCENE_FRAMES = 300
 HOLD = 10
-_SHOTS = (6, 3)  # columns and rows of the picture in the report
+_SHOTS = (4, 3)  # columns and rows of the picture in the report
 
 Image = NDArray[np.uint8]
 
@@ -65,7 +65,7 @@ class _Device:
 class _Scene:
     """A finished camera run: which bundle, how many frames were read right, and a picture."""
 
-    bundle: Bundle
+    bundle: Path
     summary: RunSummary
     right: int
     picture: bytes
@@ -90,7 +90,7 @@ def demo(output: str | Path = "edge-demo") -> Demo:
     devices = [_device(captured, name, output, train, heldout) for name in DEVICES]
     scene = _camera([device.bundle for device in devices], heldout, output / "camera.mp4")
     report = _report(devices, scene)
-    caption = f"Digits as the camera sees them, with the answers of {scene.bundle.path.name}"
+    caption = f"Digits as the camera sees them, with the answers of {scene.bundle.name}"
     write_page(output / "report.html", report, {caption: scene.picture})
     files = {
         **{f"bundle for {device.profile}": device.bundle for device in devices},
@@ -110,9 +110,7 @@ def _device(captured: Captured, profile: str, output: Path, train: Path, heldout
 def _camera(bundles: Sequence[Path], images: Path, video: Path) -> _Scene:
     """Run the bundle that was made for this architecture on a scene of held-out digits."""
     step("running a camera scene of held-out digits")
-    opened = [open_bundle(path) for path in bundles]
-    arch = host().arch
-    bundle = next((b for b in opened if b.manifest.profile["arch"] == arch), opened[0])
+    bundle = next((path for path in bundles if _arch(path) == host().arch), bundles[0])
     scene = f"synthetic:cards?images={images}&{SCENE}&frames={SCENE_FRAMES}&hold={HOLD}"
     right, shots = 0, list[Image]()
     with open_pipeline(bundle, scene, [str(video)]) as pipeline:
@@ -124,10 +122,15 @@ def _camera(bundles: Sequence[Path], images: Path, video: Path) -> _Scene:
         return _Scene(bundle, pipeline.summary(), right, _sheet(shots))
 
 
+def _arch(path: Path) -> str:
+    with open_bundle(path) as bundle:
+        return str(bundle.manifest.profile["arch"])
+
+
 def _shot(image: Image, result: Any) -> Image:
     drawn = image.copy()
     result.draw(drawn)
-    small: Image = opencv().resize(drawn, None, fx=0.25, fy=0.25, interpolation=3)
+    small: Image = opencv().resize(drawn, None, fx=0.3, fy=0.3, interpolation=3)
     return small
 
 
@@ -166,7 +169,7 @@ def _report(devices: Sequence[_Device], scene: _Scene) -> Report:
         gates=tuple(gates),
         facts={
             "devices": {d.profile: dict(d.check.facts) for d in devices},
-            "camera": {**summary.to_json(), "right": scene.right, "bundle": str(scene.bundle.path)},
+            "camera": {**summary.to_json(), "right": scene.right, "bundle": str(scene.bundle)},
         },
         notes=(
             "real data: scikit-learn's handwritten digits (UCI, 1998); "
@@ -204,7 +207,7 @@ def _scene_table(scene: _Scene) -> Table:
     columns = ("bundle", "frames", "results", "read right", "per second", "age of result, ms")
     age = summary.stages["age"]["p50_ms"]
     row = (
-        scene.bundle.path.name, summary.frames, summary.results,
+        scene.bundle.name, summary.frames, summary.results,
         f"{scene.right} ({scene.right / max(summary.results, 1):.1%})", round(summary.fps), age,
     )  # fmt: skip
     note = f"on this machine; {SCENE_FRAMES // HOLD} different held-out digits, {HOLD} frames each"

@@ -8,18 +8,18 @@ from typing import Any
 
 from edge_sdk.report import Report, Table
 from edge_sdk.workflows.cells import percent, points
-from runtime.bundle import Bundle, open_bundle
+from runtime.bundle import Bundle, opened
 from runtime.manifest import Artifact, Manifest
 
 
 def inspect(bundle: str | Path | Bundle) -> Report:
     """Open and verify a bundle and describe it; BundleError when it is not to be trusted."""
-    bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
-    manifest = bundle.manifest
-    facts: dict[str, Any] = {"id": bundle.id, **json.loads(manifest.to_bytes())}
+    with opened(bundle) as found:
+        manifest, identity = found.manifest, found.id
+    facts: dict[str, Any] = {"id": identity, **json.loads(manifest.to_bytes())}
     return Report(
         title=f"{manifest.name} for {manifest.profile['name']}",
-        summary=f"id {bundle.id}; every file verified.",
+        summary=f"id {identity}; every file verified.",
         tables=(_ladder(manifest), _input(manifest), _made(manifest), _files(manifest)),
         charts=(),
         gates=(),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_sdk.report import Report, Table
-from runtime.bundle import Bundle, open_bundle
+from runtime.bundle import Bundle, opened
 from runtime.contract import InputContract
 from runtime.engines import Engine, EngineOptions
 from runtime.ladder import Choice, Refusal, choose_rung
@@ -46,9 +46,9 @@ def open_pipeline(
     OutputError or, when no rung is healthy, EngineError.
     """
     options = options or RunOptions()
-    bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
-    choice = choose_rung(bundle, EngineOptions(threads=options.threads))
-    return pipeline_of(bundle, choice, source, sinks, PipelineOptions(options.max_frames))
+    with opened(bundle) as found:
+        choice = choose_rung(found, EngineOptions(threads=options.threads))
+        return pipeline_of(found, choice, source, sinks, PipelineOptions(options.max_frames))
 
 
 def pipeline_of(
@@ -82,14 +82,14 @@ def run_bundle(
 ) -> Done:
     """Run a bundle over a whole source and return what happened; raises as `open_pipeline`."""
     options = options or RunOptions()
-    bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
-    choice = choose_rung(bundle, EngineOptions(threads=options.threads))
-    pipeline = pipeline_of(bundle, choice, source, sinks, PipelineOptions(options.max_frames))
+    with opened(bundle) as found:
+        choice = choose_rung(found, EngineOptions(threads=options.threads))
+        pipeline = pipeline_of(found, choice, source, sinks, PipelineOptions(options.max_frames))
+        manifest = found.manifest
     with pipeline:
         summary = pipeline.run()
     choice.engine.close()
-    label = bundle.manifest.artifacts[choice.rung].label
-    return Done(bundle.manifest.name, label, summary, choice.refusals)
+    return Done(manifest.name, manifest.artifacts[choice.rung].label, summary, choice.refusals)
 
 
 def run_report(done: Done) -> Report:

@@ -1,0 +1,145 @@
+"""Every example runs as its first lines say, on the synthetic source."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import cv2
+import pytest
+import torch
+
+from converters.recipe import recipes
+from converters.zoo.digits import load_split
+from converters.zoo.resnet import resnet18
+from device_profiles.profile import load as load_profile
+from edge_sdk import ConvertOptions, convert, open_bundle
+from runtime.preprocess import normalize, prepare
+from runtime.sources import open_source
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Frames of the synthetic camera, far enough apart to differ."""
+    folder = tmp_path_factory.mktemp("photos")
+    source = open_source("synthetic:shapes?width=320&height=240&frames=640")
+    frames = itertools.islice(iter(source.read, None), 0, None, 40)
+    for frame in frames:
+        cv2.imwrite(str(folder / f"{frame.index:04d}.png"), frame.image)
+    source.close()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def weights(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights with calibrated batch norm: without it every answer would be the bias."""
+    torch.manual_seed(0)
+    model = resnet18()
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None  # the plain mean over what it sees
+    images = [prepare(cv2.imread(str(p)), model.input_contract) for p in sorted(photos.iterdir())]
+    batch = torch.stack(
+        [torch.from_numpy(normalize(i[None], model.input_contract)[0]) for i in images]
+    )
+    with torch.no_grad():
+        model.train()(batch)
+    path = tmp_path_factory.mktemp("weights") / "resnet18.pth"
+    torch.save(model.state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few held-out digits, one folder per class."""
+    root = tmp_path_factory.mktemp("digits")
+    split = load_split()
+    for index in range(100):
+        folder = root / str(split.heldout_labels[index])
+        folder.mkdir(exist_ok=True)
+        cv2.imwrite(str(folder / f"{index:03d}.png"), split.heldout_images[index])
+    return root
+
+
+@pytest.fixture(scope="module")
+def bundle(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle for the device of the example."""
+    path = tmp_path_factory.mktemp("bundle") / "digits.edge"
+    device = EXAMPLES / "your_own_device.toml"
+    convert("zoo:digits_cnn", device, path, digits, ConvertOptions(samples=32))
+    return path
+
+
+def test_convert_a_model(
+    weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "resnet18.edge"
+    load("convert_a_model").main(str(weights), str(photos), str(output))
+    with open_bundle(output) as opened:
+        assert opened.manifest.name == "resnet18"
+        assert opened.manifest.artifacts[-1].precision == "fp32"
+        said = capsys.readouterr().out
+        assert all(artifact.label in said for artifact in opened.manifest.artifacts)
+        assert opened.id[:12] in said
+
+
+def test_camera_inference(bundle: Path, tmp_path: Path) -> None:
+    command = [sys.executable, str(EXAMPLES / "camera_inference.py"), str(bundle)]
+    command += ["synthetic:shapes?frames=20"]
+    environment = {**os.environ, "PYTHONPATH": str(EXAMPLES.parent)}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines[:-1]] == [str(i) for i in range(20)]
+    assert "'results': 20" in lines[-1]
+    assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 20
+
+
+def test_camera_inference_is_a_dozen_lines() -> None:
+    code = (EXAMPLES / "camera_inference.py").read_text().split('"""')[2]
+    assert len([line for line in code.splitlines() if line.strip()]) <= 12
+
+
+def test_check_accuracy(bundle: Path, digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = load("check_accuracy").main(str(bundle), str(digits))
+    assert report.passed, report.gates
+    said = capsys.readouterr().out
+    assert "PASS  accuracy budget" in said
+    assert "n = 100" in said
+
+
+def test_your_own_device() -> None:
+    profile = load_profile(EXAMPLES / "your_own_device.toml")
+    parent = load_profile("raspberry-pi-5")
+    assert profile.hardware.features == parent.hardware.features
+    assert profile.hardware.memory_mb == 8192
+    assert [recipe.precision for recipe in recipes(profile)] == ["int8", "fp32"]
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
+def test_examples_start_from_the_front_door(path: Path) -> None:
+    imports = [
+        line for line in path.read_text().splitlines() if line.startswith(("from ", "import "))
+    ]
+    own = [
+        line for line in imports if line.split()[1].split(".")[0] in ("runtime", "device_profiles")
+    ]
+    assert own == []
