@@ -210,6 +210,7 @@ class _Writer:
             for index in range(len(node.inputs)):
                 node.replace_input_with(index, None)
         old.inputs.clear()
+        old.outputs.clear()
         graph = ir.Graph(
             inputs,
             outputs,

@@ -171,7 +171,7 @@ class _Planner:
         if len(list(source.uses())) > 1 or source.is_graph_output():
             return False
         grid = self._grid(name_of(node.outputs[0]), bounds)
-        slack = float(grid.scale) / 2
+        slack = 0.5001 * float(grid.scale)  # of 0, which is rounded to a step
         if grid.low < bounds[0] - slack or grid.high > bounds[1] + slack:
             return False
         self.plan.values[name_of(node.outputs[0])] = grid
@@ -245,7 +245,7 @@ def _readers(node: ir.Node) -> list[ir.Node]:
 
 
 def _holds(grid: Grid, array: Array) -> bool:
-    slack = float(grid.scale) / 2
+    slack = 0.5001 * float(grid.scale)
     numbers = array.astype(np.float64)
     return bool(numbers.min() >= grid.low - slack and numbers.max() <= grid.high + slack)
 

@@ -77,9 +77,10 @@ def quantized(model: ir.Model, frames: list[Array], scheme: Scheme | None = None
 
 
 def snr(reference: Array, actual: Array) -> float:
-    """Return the ratio of signal to error power, in dB."""
+    """Return the ratio of signal to error power, in dB; infinite where there is no error."""
     signal = reference.astype(np.float64)
-    return float(10 * np.log10(signal.var() / ((actual - signal) ** 2).mean()))
+    error = ((actual - signal) ** 2).mean()
+    return float(10 * np.log10(signal.var() / error)) if error else np.inf
 
 
 class Digits(NamedTuple):
