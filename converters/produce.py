@@ -63,6 +63,7 @@ def prepare(captured: Captured, contract: InputContract, extra: Iterable[Pass] =
     graph = clone(captured.graph)
     prelude.attach(graph, contract)
     reports = passes.run(graph, extra=tuple(extra))
+    name_nodes(graph.graph)
     return Prepared(captured, contract, graph, tuple(reports))
 
 
@@ -95,9 +96,9 @@ def quantize(
     writer = load(FORMATS, recipe.format)
     graph = clone(graph)
     _check_straight(graph.graph)
-    name_nodes(graph.graph)
     if recipe.activation_type == "uint8":
         absorb_mean(graph)
+    name_nodes(graph.graph)
     add_missing_biases(graph)
     statistics = observe(graph, frames)
     plan = make_plan(graph, statistics.ranges, recipe.scheme, writer.KERNELS)

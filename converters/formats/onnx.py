@@ -9,7 +9,7 @@ from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
 from converters.capture import first_line
 from converters.formats import _half, _qdq
-from converters.graphs import clone, to_bytes
+from converters.graphs import clone, name_nodes, to_bytes
 from converters.quantize.plan import Kernels, Plan
 from device_profiles.errors import ModelError
 
@@ -68,6 +68,8 @@ def write(model: ir.Model, facts: Mapping[str, str]) -> bytes:
 
     model = clone(model)
     ClearMetadataAndDocStringPass()(model)
+    name_nodes(model.graph)  # onnxruntime refuses a name that two nodes have
+    model.doc_string = None
     model.metadata_props.clear()
     model.metadata_props.update(sorted(facts.items()))
     model.producer_name = "edge-sdk"

@@ -387,7 +387,8 @@ def test_names_that_the_writer_likes_may_be_the_models_own() -> None:
     constants = {**WEIGHTS, "AS": taken["|a/scale|"], "WI": taken["|w/int8|"], "n": taken["n"]}
     model = camera(body, constants)
     rename(model, {short: f"a/{word}" for word, short in names.items()} | {"WI": "w/int8"})
-    model.graph.node(5).name = "w/scale"
+    for node, name in enumerate(("p", "a", "a/exact", "w/real", "y", "a/real")):
+        model.graph.node(node).name = name  # nodes too, and a name is for one node alone
     assert_right(model)
 
 
