@@ -10,7 +10,7 @@ DEVICE_VENV := .venv-device-$(notdir $(PYTHON))
 DEMO_READY := $(VENV)/.demo-ready
 TEST_READY := $(VENV)/.test-ready
 
-.PHONY: demo test device lint types contracts clean
+.PHONY: demo test device lint types contracts footprint clean
 .DEFAULT_GOAL := demo
 
 demo: $(DEMO_READY)
@@ -34,6 +34,12 @@ types: $(TEST_READY)
 
 contracts: $(TEST_READY)
 	$(BIN)/lint-imports
+
+# Size, cold start and memory of the device side, beside a plain script that uses the same engine.
+footprint: BUNDLE ?= edge-demo/digits-generic-x86.edge
+footprint: IMAGE ?= edge-demo/digits/heldout/0/0001.png
+footprint: demo
+	$(BIN)/python tests/bench/footprint.py $(BUNDLE) $(IMAGE)
 
 clean:
 	rm -rf $(VENV) .venv-device-* build dist *.egg-info .hypothesis .mypy_cache .ruff_cache .pytest_cache \

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from device_profiles.errors import DataError, GateError
-from runtime.evaluate.classification import Comparer, compare
 from runtime.evaluate._intervals import Interval, paired_difference, wilson
+from runtime.evaluate.classification import Comparer, compare
 from runtime.evaluate.raw import Difference, RawComparer
 
 

@@ -22,7 +22,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         groups.append(group)
         return [point for point in POINTS if point.group == group]
 
-    monkeypatch.setattr(plugins, "entry_points", entry_points)
+    monkeypatch.setattr("importlib.metadata.entry_points", entry_points)
     plugins._external.cache_clear()
     yield groups
     plugins._external.cache_clear()
@@ -46,6 +46,13 @@ def test_entry_points_are_listed_once(asked: list[str]) -> None:
     plugins.load_all("runtime.sinks")
     plugins.names("runtime.sinks")
     assert asked == ["edge_sdk.sinks"]
+
+
+def test_our_own_modules_need_no_list_of_packages(asked: list[str]) -> None:
+    POINTS.append(EntryPoint("memory", "collections", "edge_sdk.sinks"))
+    assert plugins.load("runtime.sinks", "memory").__name__ == "runtime.sinks.memory"
+    assert asked == []
+    POINTS.pop()
 
 
 @pytest.mark.parametrize(
