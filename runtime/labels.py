@@ -58,7 +58,8 @@ def match_labels(
 
     A given `offset` is used as it is. Else the names decide: each name that fits exactly one
     label votes for an offset, and all votes must agree; or every name finds its own label in
-    another order. Without names on either side, class i is output i. `present` are the classes
+    another order. Without labels, class i is output i, if there are as many names as outputs or
+    none. `present` are the classes
     that occur in the data set, where no `class_names` tell. Raises DataError, which asks for
     `--label-offset`, rather than guess.
     """
@@ -72,6 +73,12 @@ def match_labels(
         return _shifted(known, classes, offset, f"offset {offset:+d} as given")
     if class_names and labels:
         return _by_name(class_names, known, labels)
+    if class_names and len(class_names) != classes:
+        raise DataError(
+            f"the data set names {len(class_names)} classes and the model has {classes} outputs "
+            "without labels; give the model's --labels, or --label-offset N (model class = data "
+            "set class + N; 0 where the numbers are the same)"
+        )
     if labels and _names(labels[0]) == ["background"]:
         raise DataError(
             "the data set has no class names and the model's class 0 is its background; "

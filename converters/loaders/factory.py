@@ -64,6 +64,11 @@ def capture_factory(factory: Any, spec: str, name: str, options: LoadOptions) ->
         ) from error
     net = evaluating(net, f"{spec} returned")
     origin: dict[str, Any] = {"model": name}
+    if options.weights is None and getattr(net, "needs_weights", False):
+        raise ModelError(
+            f"{spec} is an architecture with random weights; say which it was trained to, with "
+            "--weights F (.safetensors or .pth)"
+        )
     if options.weights:
         origin["weights_sha256"] = load_weights(net, options.weights)
     contract = options.contract(stated_contract(net, spec))

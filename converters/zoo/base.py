@@ -19,10 +19,15 @@ IMAGENET = InputContract(
 
 
 class Classifier(nn.Module):
-    """A CNN from float32 images (N, C, H, W), prepared by `input_contract`, to logits (N, K)."""
+    """A CNN from float32 images (N, C, H, W), prepared by `input_contract`, to logits (N, K).
+
+    `needs_weights` is true of an architecture whose weights are still random: to convert it
+    without `--weights` is a mistake.
+    """
 
     input_contract: InputContract
     task = "classify"
+    needs_weights = True
 
 
 def he_initialise(model: nn.Module) -> None:

@@ -79,6 +79,7 @@ def digits_cnn(pretrained: bool = True) -> DigitsCnn:
     model = DigitsCnn()
     if pretrained:
         load_weights(model, WEIGHTS)
+        model.needs_weights = False
     return model.eval()
 
 

@@ -247,6 +247,7 @@ BAD = [
     ("package..module:net", "no model"),
     ("zoo:resnet19", "no model 'resnet19'; did you mean .*resnet18"),
     ("zoo:", "no model ''"),
+    ("zoo:resnet18", "zoo:resnet18 is an architecture with random weights; .*--weights F"),
 ]
 
 

@@ -103,12 +103,21 @@ def test_classes_outside_the_model_are_refused(names, present, offset):
         match_labels(names, ("cat", "dog", "cow"), 3, offset=offset, present=present)
 
 
-@pytest.mark.parametrize(("labels", "names"), [((), {0: "x", 5: "y"}), (("a",) * 9, None)])
+@pytest.mark.parametrize(
+    ("labels", "names"), [((), dict(enumerate("abcdefghi"))), (("a",) * 9, None), ((), None)]
+)
 def test_without_names_to_compare_the_index_decides(labels, names):
     found = match_labels(names, labels, 9, present=(0, 5))
     assert found.offset == 0
-    assert found.mapping == {0: 0, 5: 5}
+    assert (found.mapping[0], found.mapping[5]) == (0, 5)
     assert found.how.startswith("by index")
+
+
+def test_names_of_a_part_of_the_classes_need_labels_or_an_offset():
+    names = {0: "x", 5: "y"}
+    with pytest.raises(DataError, match="names 2 classes and the model has 9 outputs"):
+        match_labels(names, (), 9)
+    assert match_labels(names, (), 9, offset=0).mapping == {0: 0, 5: 5}
 
 
 @pytest.mark.parametrize(("offset", "first", "last"), [(None, 0, 8), (1, 0, 7), (-1, 1, 9)])
