@@ -63,7 +63,6 @@ def prepare(captured: Captured, contract: InputContract, extra: Iterable[Pass] =
     graph = clone(captured.graph)
     prelude.attach(graph, contract)
     reports = passes.run(graph, extra=tuple(extra))
-    name_nodes(graph.graph)
     return Prepared(captured, contract, graph, tuple(reports))
 
 

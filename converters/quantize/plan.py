@@ -162,7 +162,7 @@ class _Planner:
     def _absorbs(self, node: ir.Node) -> bool:
         """Tell whether saturation at the output's grid does what this Relu or Clip does."""
         bounds = _bounds(node)
-        if bounds is None or self._scheme.symmetric:
+        if bounds is None:
             return False
         source = node.inputs[0]
         producer = source.producer() if source is not None else None
