@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import traceback
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
+from typing import TextIO
 
-from device_profiles.errors import EdgeError
+from device_profiles.errors import EdgeError, missing
 from edge_sdk.cli.base import Outcome
+from edge_sdk.workflows.limits import check_writable
 from runtime.plugins import load, names
 from runtime.progress import TerminalBar, reporting_to
 
@@ -28,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     verb: ModuleType = arguments.verb_module
     try:
+        if getattr(arguments, "report", None):
+            check_writable(arguments.report)
         with reporting_to(TerminalBar()):
             outcome: Outcome = verb.run(arguments)
     except KeyboardInterrupt:
@@ -35,29 +40,49 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except EdgeError as error:
         return _failed(error, arguments)
+    except ModuleNotFoundError as error:  # converting needs what a device does not have
+        lacking = missing(str(error.name), "convert")
+        lacking.__cause__ = error
+        return _failed(lacking, arguments)
     _show(outcome, arguments.json)
     return 0 if outcome.passed else 1
 
 
 def _show(outcome: Outcome, as_json: bool) -> None:
+    if as_json:
+        _print(json.dumps(outcome.data), sys.stdout)
+    elif outcome.text:
+        _print(outcome.text, sys.stderr if outcome.quiet else sys.stdout)
+
+
+def _print(text: str, stream: TextIO) -> None:
+    """Write a line; what the stream's encoding lacks is escaped (paths need not be text)."""
+    encoding = stream.encoding or "utf-8"
     try:
-        if as_json:
-            print(json.dumps(outcome.data, ensure_ascii=False), flush=True)
-        elif outcome.text:
-            print(outcome.text, file=sys.stderr if outcome.quiet else sys.stdout, flush=True)
+        print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
     except BrokenPipeError:
-        # The reader (`head`, a pager) has seen enough; that is no fault of this run.
-        sys.stdout = None
+        _leave_stdout()
+
+
+def _leave_stdout() -> None:
+    """Let go of standard output: its reader (`head`, a pager) has seen enough, which is no fault.
+
+    See "Note on SIGPIPE" in the documentation of Python's module signal.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _failed(error: EdgeError, arguments: argparse.Namespace) -> int:
+    if isinstance(error.__cause__, BrokenPipeError):
+        _leave_stdout()
+        return 0
     if arguments.debug:
         traceback.print_exception(error)
     message = " ".join(str(error).split())
     sys.stderr.write(f"edge-sdk {arguments.verb}: {message}\n")
     if arguments.json:
         found = {"error": message, "kind": type(error).__name__, "exit_code": error.exit_code}
-        print(json.dumps(found, ensure_ascii=False))
+        _print(json.dumps(found), sys.stdout)
     return error.exit_code
 
 

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from device_profiles.errors import EngineError, MissingError, RequestError
+from device_profiles.errors import BundleError, EngineError, MissingError, RequestError
 from edge_sdk.report import Bar, Bars, Gate, Report, Table
+from edge_sdk.workflows.limits import check_threads
 from runtime.bundle import Bundle, opened
 from runtime.engines import Engine, EngineOptions
 from runtime.host import host
@@ -35,6 +36,7 @@ class BenchOptions:
     def __post_init__(self) -> None:
         if self.runs < 10:
             raise RequestError(f"{self.runs} runs give no percentiles; ask for at least 10")
+        check_threads(self.threads)
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,9 @@ def _open(bundle: Bundle, options: BenchOptions) -> tuple[dict[int, Engine], lis
         asked = EngineOptions(provider=artifact.provider, threads=options.threads)
         try:
             engines[rung] = bundle.open_engine(rung, asked)
-        except (EngineError, MissingError) as error:
+        except BundleError:
+            raise
+        except (EngineError, MissingError, RequestError) as error:  # Request: no such engine here
             gates.append(Gate(artifact.label, False, str(error)))
         else:
             gates.append(Gate(artifact.label, True, "opened on the provider asked for"))
@@ -162,8 +166,10 @@ def median_interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _probe(path: Path, rung: int) -> dict[str, float]:
-    command = [sys.executable, "-m", "runtime.probe", str(path), str(rung)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "runtime.probe", str(path.resolve()), str(rung)]
+    # Python looks for the module in the working folder first, where another `runtime` may lie.
+    home = Path(__file__).resolve().parents[2]
+    done = subprocess.run(command, cwd=home, capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise EngineError(f"{path}: the cold start of rung {rung} failed: {last}")
@@ -191,7 +197,7 @@ def _report(facts: dict[str, Any], timings: list[Timing], gates: list[Gate]) -> 
     )  # fmt: skip
     bars = tuple(Bar(t.label, t.p50, t.p50_low, t.p50_high, i == 0) for i, t in enumerate(timings))
     notes = ["these figures are of this machine; they say nothing about another one"]
-    if facts["machine"]["arch"] != "aarch64" or len(timings) > 1:
+    if len(timings) > 1:
         notes.append("the rungs were timed in turns within one run: their ratios are sound")
     return Report(
         title=f"{facts['bundle']['name']} on {facts['machine']['arch']}",

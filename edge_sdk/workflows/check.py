@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,21 +10,29 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from device_profiles.errors import EngineError, MissingError, RequestError
+from device_profiles.errors import (
+    BundleError,
+    EngineError,
+    GateError,
+    MissingError,
+    ModelError,
+    RequestError,
+)
 from edge_sdk.report import Report
 from edge_sdk.workflows.check_report import Row, check_report
-from edge_sdk.workflows.data import Frames
-from edge_sdk.workflows.measure import Question, Run, compare, map_labels
+from edge_sdk.workflows.data import CALIBRATION, Frames, digests
+from edge_sdk.workflows.limits import check_budget
+from edge_sdk.workflows.measure import Question, Run, classes_of, compare, map_labels
 from runtime.bundle import Bundle, opened
 from runtime.datasets import Dataset, Sampling, open_dataset
 from runtime.engines import Engine, EngineOptions
 from runtime.golden import Replay, replay
 from runtime.host import host
 from runtime.labels import LabelMap
+from runtime.preprocess import normalize
 
 if TYPE_CHECKING:
     from converters.capture import Captured
-from runtime.preprocess import normalize
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,13 @@ class CheckOptions:
     samples: int | None = None
     seed: int = 0
     label_offset: int | None = None
+
+    def __post_init__(self) -> None:
+        check_budget(self.max_drop)
+        if self.weights is not None and not isinstance(self.reference, str):
+            raise RequestError(
+                f"weights {self.weights} belong to no reference; pass --reference MODEL as well"
+            )
 
 
 @dataclass(frozen=True)
@@ -82,6 +96,8 @@ def _check(bundle: Bundle, data: str | Path, options: CheckOptions) -> Report:
     for rung, contender in contenders.items():
         contender.engine.close()
         artifact, verdict = bundle.manifest.artifacts[rung], contender.verdict
+        if "fault" in results[rung]:
+            raise GateError(f"{bundle.path}: {artifact.label}: {results[rung]['fault']}")
         rows.append(Row(artifact, results[rung], verdict, contender.why_simulated))
     facts = {
         "bundle": {"id": bundle.id, "name": bundle.manifest.name},
@@ -96,9 +112,8 @@ def _check(bundle: Bundle, data: str | Path, options: CheckOptions) -> Report:
 
 
 def _label_map(bundle: Bundle, dataset: Dataset, options: CheckOptions) -> LabelMap | None:
-    if bundle.manifest.task != "classify" or dataset.samples[0].label is None:
-        return None
-    classes = bundle.manifest.artifacts[0].outputs[0].shape[-1]
+    shapes = [spec.shape for spec in bundle.manifest.artifacts[0].outputs]
+    classes = classes_of(shapes[0]) if shapes and bundle.manifest.task == "classify" else 0
     return map_labels(dataset, bundle.labels, classes, options.label_offset)
 
 
@@ -122,11 +137,27 @@ def _original(bundle: Bundle, model: str | Captured, weights: Path | None) -> tu
         name, captured = model, load_model(model, LoadOptions(weights, contract))
     else:
         name, captured = f"the original {model.name}", model
+    _check_fits(bundle, captured, name)
 
     def run(frames: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         return captured.reference(normalize(frames, contract))
 
     return name, run
+
+
+def _check_fits(bundle: Bundle, captured: Captured, name: str) -> None:
+    """Raise ModelError when a reference cannot be the one that the bundle was made from."""
+    from converters.graphs import shape_of
+
+    graph = captured.graph.graph
+    frame = sorted(shape_of(graph.inputs[0])[1:])  # height, width and channels in either layout
+    answers = [shape_of(value)[1:] for value in graph.outputs]
+    wanted = [spec.shape[1:] for spec in bundle.manifest.artifacts[0].outputs]
+    if frame != sorted(bundle.manifest.input.shape) or answers != wanted:
+        raise ModelError(
+            f"{name} takes {shape_of(graph.inputs[0])} and answers {answers}, the bundle "
+            f"{bundle.manifest.input.shape} and {wanted}; give the model that it was made from"
+        )
 
 
 def _runner(engine: Engine) -> Run:
@@ -148,18 +179,20 @@ def _contender(bundle: Bundle, rung: int) -> _Contender:
 
     Where they do not, and this is another architecture than the device's, that says nothing about
     the device: the artifact is then computed as its file defines it. On the device's own
-    architecture it is a fault, and the golden gate fails.
+    architecture it is a fault, and the golden gate fails; as it is where a bundle does not say
+    for which architecture it was made.
     """
-    foreign = host().arch != bundle.manifest.profile["arch"]
+    here = host().arch
+    foreign = bundle.manifest.profile.get("arch", here) != here
     tolerances = bundle.manifest.golden.tolerances[rung]
     try:
         engine = bundle.open_engine(rung)
+        verdict = replay(engine, bundle.golden(), rung, tolerances)
     except (EngineError, MissingError) as error:
         if not foreign:
             raise
         reason = str(error)
     else:
-        verdict = replay(engine, bundle.golden(), rung, tolerances)
         if verdict.passed or not foreign:
             return _Contender(engine, verdict)
         engine.close()
@@ -170,9 +203,14 @@ def _contender(bundle: Bundle, rung: int) -> _Contender:
 
 def _overlap(bundle: Bundle, frames: Frames) -> int | None:
     """Count the images that also calibrated the bundle; None when it does not say which did."""
-    entry = next((f for f in bundle.manifest.extra_files if "calibration" in f.path), None)
+    entry = next((f for f in bundle.manifest.extra_files if f.path == CALIBRATION), None)
     if entry is None:
         return None
-    digests = set(json.loads(bundle.read(entry))["images"].values())
-    paths = [sample.path for sample in frames.dataset.samples]
-    return sum(hashlib.sha256(path.read_bytes()).hexdigest() in digests for path in paths)
+    try:
+        known = set(json.loads(bundle.read(entry))["sha256"])
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise BundleError(
+            f"{bundle.path}: {CALIBRATION} does not list SHA-256s ({type(error).__name__}); "
+            "convert the model again"
+        ) from error
+    return sum(digest in known for digest in digests(frames.dataset))

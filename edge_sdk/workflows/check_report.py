@@ -9,6 +9,7 @@ from typing import Any
 from device_profiles.errors import RequestError
 from edge_sdk.report import Bar, Bars, Gate, Report, Table
 from edge_sdk.workflows.cells import decibels, percent, points, share
+from edge_sdk.workflows.limits import exceeds
 from runtime.golden import Replay
 from runtime.manifest import Artifact
 
@@ -75,9 +76,8 @@ def _budget(row: Row, max_drop: float) -> Gate:
         raise RequestError("--max-drop needs a task with an accuracy; leave it out for raw outputs")
     drop, agreement = row.comparison["drop"], row.comparison["agreement"]
     lost = 100 * (1 - agreement["value"]) if drop is None else drop["value"]
-    return Gate(
-        "accuracy budget", lost <= max_drop, f"{lost:.2f} points lost, {max_drop:g} allowed"
-    )
+    detail = f"{lost:.2f} points lost, {max_drop:g} allowed"
+    return Gate("accuracy budget", not exceeds(lost, max_drop), detail)
 
 
 def _answers(rows: list[Row], reference: str) -> Table:

@@ -53,11 +53,11 @@ def _table(done: Conversion) -> Table:
         rows.append((
             f"{recipe.format} {recipe.precision}",
             f"{recipe.engine}/{recipe.provider}",
-            round(candidate.size / 1e6, 2),
+            round(candidate.size / 1e6, 2) if candidate.size else None,
             percent(c["artifact"]["top1"] if c.get("artifact") else None),
             points(c.get("drop")),
             percent(c.get("agreement")),
-            decibels(candidate.snr_db),
+            "-" if candidate.broken else decibels(candidate.snr_db),
             done.verdict.refused.get(index, "kept"),
         ))  # fmt: skip
     note = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,12 +18,13 @@ from converters.loaders import LoadOptions, load_model
 from converters.passes import load_path
 from converters.produce import Prepared, Product, prepare, produce
 from converters.recipe import Recipe, recipes
-from device_profiles.errors import ContractError, DataError, OutputError
+from device_profiles.errors import ContractError, DataError, ModelError, RequestError
 from device_profiles.profile import Profile
 from device_profiles.profile import load as load_profile
-from edge_sdk.workflows.data import Frames, split
+from edge_sdk.workflows.data import CALIBRATION, Frames, digests, split
 from edge_sdk.workflows.golden import make_golden
-from edge_sdk.workflows.measure import Question, Run, compare, map_labels
+from edge_sdk.workflows.limits import check_budget, check_writable
+from edge_sdk.workflows.measure import Question, Run, classes_of, compare, map_labels
 from edge_sdk.workflows.verdict import Candidate, Verdict, choose
 from runtime.bundle import file_entry, write_bundle
 from runtime.contract import InputContract
@@ -35,6 +35,7 @@ from runtime.labels import LabelMap, read_labels
 from runtime.manifest import Artifact, Golden, Manifest
 from runtime.preprocess import normalize
 from runtime.progress import step
+from runtime.tasks import decoder
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,9 @@ class ConvertOptions:
     judges: int = 256
     seed: int = 0
     passes: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_budget(self.max_drop)
 
 
 @dataclass(frozen=True)
@@ -116,39 +120,24 @@ def convert(
     ladder = recipes(profile, options.format, options.precision)
     taken, judged, notes = _data(Path(calibration), options)
     extra = [load_path(path) for path in options.passes]
-    if isinstance(model, str):
-        step("capturing the model")
-        model = load_model(model, LoadOptions(options.weights, options.preprocess))
-    subject = _subject(model, options)
+    subject = _subject(_captured(model, options), options)
     label_map = _label_map(subject, judged, options)
     prepared = prepare(subject.captured, subject.contract, extra)
     frames = Frames(taken, subject.contract, "calibrating")
-    products: dict[str, Product] = {}
-    for recipe in ladder:
-        if recipe.file not in products:
-            products[recipe.file] = produce(prepared, recipe, frames, _facts(subject, profile))
+    products, faults = _produce(prepared, ladder, frames, _facts(subject, profile), options)
     question = Question(
         Frames(judged, subject.contract, "comparing"),
         subject.task,
         tuple(subject.outputs),
         label_map,
     )
-    comparisons = _judge(subject, products, question)
+    comparisons = {**faults, **_judge(subject, products, question)}
     verdict = _verdict(ladder, products, comparisons, options)
     job = _Assembly(subject, prepared, profile, verdict, products)
     manifest = job.write(output, frames, options)
     for path in dict.fromkeys([*frames.unreadable, *question.frames.unreadable]):
         notes += (f"{path} does not decode and was left out",)
     return Conversion(output, manifest, verdict, notes)
-
-
-def check_writable(output: Path) -> None:
-    """Raise OutputError, before any work, when `output` cannot be written."""
-    folder = output.parent
-    if not folder.is_dir():
-        raise OutputError(f"{output} cannot be written: there is no folder {folder}; make it first")
-    if output.is_dir():
-        raise OutputError(f"{output} is a folder; name a file, such as {output / 'model.edge'}")
 
 
 def _data(calibration: Path, options: ConvertOptions) -> tuple[Dataset, Dataset, tuple[str, ...]]:
@@ -158,8 +147,8 @@ def _data(calibration: Path, options: ConvertOptions) -> tuple[Dataset, Dataset,
     notes = []
     if len(taken.samples) < 16:
         raise DataError(
-            f"{calibration} holds {len(taken.samples)} images; calibration and the golden set "
-            "need at least 16"
+            f"{len(taken.samples)} images of {calibration} are too few; calibration and the golden "
+            "set need at least 16: add images, or raise --samples"
         )
     if options.validation is not None:
         rest = open_dataset(options.validation, judges)
@@ -172,18 +161,32 @@ def _data(calibration: Path, options: ConvertOptions) -> tuple[Dataset, Dataset,
     return taken, take(rest, judges), tuple(notes)
 
 
+def _captured(model: str | Captured, options: ConvertOptions) -> Captured:
+    if isinstance(model, str):
+        step("capturing the model")
+        return load_model(model, LoadOptions(options.weights, options.preprocess))
+    if options.weights is not None:
+        raise RequestError(f"{model.name} is captured with its weights; leave weights out")
+    return model
+
+
 def _subject(captured: Captured, options: ConvertOptions) -> Subject:
-    contract = captured.contract
-    if isinstance(options.preprocess, InputContract):
-        contract = options.preprocess
+    contract = LoadOptions(preprocess=options.preprocess).contract(captured.contract)
     if contract is None:
         raise ContractError(
             f"{captured.name} does not say how its input is prepared; pass --preprocess, for "
             "example: --preprocess imagenet (or unit, tf, raw; see the README)"
         )
     shapes = [shape_of(value) for value in captured.graph.graph.outputs]
-    classes = shapes[0][1] if len(shapes) == 1 and len(shapes[0]) == 2 else 0
-    task = options.task or captured.task or ("classify" if classes > 1 else "raw")
+    classes = classes_of(shapes[0])
+    scores = len(shapes) == 1 and len(shapes[0]) == 2 and classes > 1
+    task = options.task or captured.task or ("classify" if scores else "raw")
+    decoder(task)
+    if task == "classify" and not classes:
+        raise RequestError(
+            f"task classify needs one score per class, {captured.name} has outputs {shapes}; "
+            "pass --task raw"
+        )
     labels = read_labels(options.labels) if options.labels else ()
     if labels and len(labels) != classes:
         raise DataError(
@@ -194,9 +197,8 @@ def _subject(captured: Captured, options: ConvertOptions) -> Subject:
 
 
 def _label_map(subject: Subject, judged: Dataset, options: ConvertOptions) -> LabelMap | None:
-    if subject.task != "classify" or judged.samples[0].label is None:
-        return None
-    classes = shape_of(subject.captured.graph.graph.outputs[0])[1]
+    shape = shape_of(subject.captured.graph.graph.outputs[0])
+    classes = classes_of(shape) if subject.task == "classify" else 0
     return map_labels(judged, subject.labels, classes, options.label_offset)
 
 
@@ -206,6 +208,31 @@ def _facts(subject: Subject, profile: Profile) -> dict[str, str]:
         "edge_sdk.profile": profile.name,
         "edge_sdk.task": subject.task,
     }
+
+
+def _produce(
+    prepared: Prepared,
+    ladder: list[Recipe],
+    frames: Frames,
+    facts: Mapping[str, str],
+    options: ConvertOptions,
+) -> tuple[dict[str, Product], dict[str, dict[str, Any]]]:
+    """Make every artifact of the ladder once; and say why some could not be made.
+
+    That stops the work where it was asked for by name, and where it leaves nothing to fall back on.
+    """
+    products: dict[str, Product] = {}
+    faults: dict[str, dict[str, Any]] = {}
+    for recipe in ladder:
+        if recipe.file in products or recipe.file in faults:
+            continue
+        try:
+            products[recipe.file] = produce(prepared, recipe, frames, facts)
+        except ModelError as error:
+            if recipe.precision in ("fp32", options.precision):
+                raise
+            faults[recipe.file] = {"fault": str(error)}
+    return products, faults
 
 
 def _judge(
@@ -235,7 +262,7 @@ def _verdict(
     candidates = [
         Candidate(
             recipe,
-            len(products[recipe.file].data),
+            len(products[recipe.file].data) if recipe.file in products else 0,
             comparisons[recipe.file],
         )
         for recipe in ladder
@@ -265,7 +292,8 @@ class _Assembly:
         files = {recipe.file: self.products[recipe.file].data for recipe in rungs}
         files["golden.npz"] = golden.to_bytes()
         files["evidence/accuracy.json"] = _json(self._accuracy())
-        files["evidence/calibration.json"] = _json(_digests(frames.dataset))
+        # So that a later check can tell when it judges by the same images.
+        files[CALIBRATION] = _json({"sha256": digests(frames.dataset)})
         if self.subject.labels:
             files["labels.txt"] = ("\n".join(self.subject.labels) + "\n").encode()
         manifest = self._manifest(files, rungs, options)
@@ -343,15 +371,6 @@ class _Assembly:
     def _evidence(self, rungs: list[Recipe]) -> dict[str, Any]:
         kept = {recipe.file for recipe in rungs}
         return {"accuracy": {f: c for f, c in self._accuracy().items() if f in kept}}
-
-
-def _digests(dataset: Dataset) -> dict[str, Any]:
-    """Say which images calibrated, so that a later check can tell when it judges by the same."""
-    digests = {
-        sample.path.name: hashlib.sha256(sample.path.read_bytes()).hexdigest()
-        for sample in dataset.samples
-    }
-    return {"images": digests}
 
 
 def _json(value: Mapping[str, Any]) -> bytes:

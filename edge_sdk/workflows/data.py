@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -16,12 +18,15 @@ from runtime.datasets.base import take
 from runtime.preprocess import prepare
 from runtime.progress import track
 
+# Where a bundle says which images calibrated it.
+CALIBRATION = "evidence/calibration.json"
+
 
 class Frames:
     """The samples of `dataset` as uint8 (1, H, W, C) of `contract`; may be walked many times.
 
     One image is in memory at a time. Unreadable images are left out up to a share of
-    `max_unreadable`, beyond which DataError names them; `unreadable` holds those of the last walk.
+    `max_unreadable`, beyond which DataError names them; `unreadable` holds those found so far.
     """
 
     def __init__(
@@ -35,11 +40,12 @@ class Frames:
         self.contract = contract
         self._label = label
         self._reader = images(dataset, max_unreadable)
+        self._unreadable: dict[Path, None] = {}
 
     @property
     def unreadable(self) -> list[Path]:
-        """The files that did not decode when the frames were last walked."""
-        return self._reader.unreadable
+        """The files that did not decode, whenever the frames were walked."""
+        return list(self._unreadable)
 
     def __len__(self) -> int:
         """Return the number of samples, unreadable ones included."""
@@ -52,12 +58,24 @@ class Frames:
 
     def labelled(self) -> Iterator[tuple[Sample, NDArray[np.uint8]]]:
         """Yield each sample with its prepared frame."""
-        for sample, image in track(self._reader, self._label, len(self)):
-            yield sample, prepare(image, self.contract)[None]
+        try:
+            for sample, image in track(self._reader, self._label, len(self)):
+                yield sample, prepare(image, self.contract)[None]
+        finally:
+            self._unreadable |= dict.fromkeys(self._reader.unreadable)
 
     def first(self, count: int) -> NDArray[np.uint8]:
         """Return the first `count` readable frames (fewer where there are fewer) as one array."""
         return np.concatenate(list(islice(self, count)))
+
+
+def digests(dataset: Dataset) -> list[str]:
+    """Return the SHA-256, in hex, of every file of `dataset` that can be read."""
+    found = []
+    for sample in dataset.samples:
+        with suppress(OSError):  # one that cannot is among the unreadable, which are reported
+            found.append(hashlib.sha256(sample.path.read_bytes()).hexdigest())
+    return found
 
 
 def split(path: str | Path, sampling: Sampling) -> tuple[Dataset, Dataset]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,7 +112,7 @@ def _camera(bundles: Sequence[Path], images: Path, video: Path) -> _Scene:
     """Run the bundle that was made for this architecture on a scene of held-out digits."""
     step("running a camera scene of held-out digits")
     bundle = next((path for path in bundles if _arch(path) == host().arch), bundles[0])
-    scene = f"synthetic:cards?images={images}&{SCENE}&frames={SCENE_FRAMES}&hold={HOLD}"
+    scene = f"synthetic:cards?images={quote(str(images))}&{SCENE}&frames={SCENE_FRAMES}&hold={HOLD}"
     right, shots = 0, list[Image]()
     with open_pipeline(bundle, scene, [str(video)]) as pipeline:
         for frame, result in pipeline:

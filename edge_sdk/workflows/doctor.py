@@ -75,17 +75,23 @@ def _package(name: str, module: str, extra: str, why: str) -> Callable[[], list[
         remedy = f"pip install 'edge-sdk[{extra}]'"
         if importlib.util.find_spec(module) is None:
             return [Finding(name, "note", f"not installed ({why})", remedy)]
-        try:
-            importlib.import_module(module)
-        except (ImportError, OSError, RuntimeError) as error:
-            first = str(error).splitlines()[0]
-            return [Finding(name, "fault", f"installed, but does not import: {first}", remedy)]
+        if broken := _broken(module):
+            return [Finding(name, "fault", f"installed, but does not import: {broken}", remedy)]
         try:
             return [Finding(name, "ok", version(name))]
         except PackageNotFoundError:
             return [Finding(name, "ok", "importable; its version is not known")]
 
     return look
+
+
+def _broken(module: str) -> str:
+    """Return why an installed module does not import, on one line; nothing when it does."""
+    try:
+        importlib.import_module(module)
+    except Exception as error:  # noqa: BLE001 - whatever a half-installed package raises; reported
+        return next(iter(str(error).splitlines()), "") or type(error).__name__
+    return ""
 
 
 def _opencv() -> list[Finding]:
@@ -109,11 +115,10 @@ def _opencv() -> list[Finding]:
     if importlib.util.find_spec("cv2") is None:
         remedy = "pip install 'edge-sdk[camera]'"
         return [Finding("opencv", "note", "not installed (cameras, videos, images)", remedy)]
-    try:
-        cv2 = importlib.import_module("cv2")
-    except ImportError as error:
+    if broken := _broken("cv2"):
         remedy = "pip install opencv-python-headless, which needs no display libraries"
-        return [Finding("opencv", "fault", f"does not import: {error}", remedy)]
+        return [Finding("opencv", "fault", f"installed, but does not import: {broken}", remedy)]
+    cv2 = importlib.import_module("cv2")
     build = cv2.getBuildInformation()
     line = next((text for text in build.splitlines() if "GStreamer:" in text), "")
     streams = "with GStreamer" if "YES" in line else "without GStreamer"
@@ -121,7 +126,7 @@ def _opencv() -> list[Finding]:
 
 
 def _providers() -> list[Finding]:
-    if importlib.util.find_spec("onnxruntime") is None:
+    if importlib.util.find_spec("onnxruntime") is None or _broken("onnxruntime"):
         return []
     names = importlib.import_module("onnxruntime").get_available_providers()
     detail = ", ".join(name.removesuffix("ExecutionProvider") for name in names)

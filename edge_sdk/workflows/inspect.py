@@ -6,16 +6,44 @@ import json
 from pathlib import Path
 from typing import Any
 
+from device_profiles.errors import BundleError
 from edge_sdk.report import Report, Table
 from edge_sdk.workflows.cells import percent, points
 from runtime.bundle import Bundle, opened
 from runtime.manifest import Artifact, Manifest
 
+# Ours nest 7 deep; Python's own recursion ends at some hundreds.
+_DEEPEST = 32
+
 
 def inspect(bundle: str | Path | Bundle) -> Report:
     """Open and verify a bundle and describe it; BundleError when it is not to be trusted."""
     with opened(bundle) as found:
-        manifest, identity = found.manifest, found.id
+        path, manifest, identity = found.path, found.manifest, found.id
+    _check_depth(path, [manifest.profile, manifest.requires, manifest.recipe, manifest.evidence])
+    try:
+        return _report(manifest, identity)
+    except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
+        raise BundleError(
+            f"{path}: its evidence is not of the form that Edge SDK writes "
+            f"({type(error).__name__}); convert the model again"
+        ) from error
+
+
+def _check_depth(path: Path, level: list[Any]) -> None:
+    """Raise BundleError when values of the manifest that may be anything nest without end."""
+    for _ in range(_DEEPEST):
+        level = [
+            inner
+            for value in level
+            if isinstance(value, (dict, list))
+            for inner in (value.values() if isinstance(value, dict) else value)
+        ]
+    if level:
+        raise BundleError(f"{path}: its recipe or evidence nests more than {_DEEPEST} deep")
+
+
+def _report(manifest: Manifest, identity: str) -> Report:
     facts: dict[str, Any] = {"id": identity, **json.loads(manifest.to_bytes())}
     return Report(
         title=f"{manifest.name} for {manifest.profile['name']}",

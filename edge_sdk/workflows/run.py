@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_sdk.report import Report, Table
+from edge_sdk.workflows.limits import check_threads
 from runtime.bundle import Bundle, opened
 from runtime.contract import InputContract
 from runtime.engines import Engine, EngineOptions
@@ -32,6 +33,9 @@ class RunOptions:
 
     threads: int = 0
     max_frames: int | None = None
+
+    def __post_init__(self) -> None:
+        check_threads(self.threads)
 
 
 def open_pipeline(

@@ -8,6 +8,7 @@ from typing import Any
 
 from converters.recipe import Recipe
 from device_profiles.errors import GateError, RequestError
+from edge_sdk.workflows.limits import exceeds
 
 # What `--precision auto` lets an artifact lose when no budget is stated: points of top-1 with
 # labels, points of agreement without, signal to noise in dB for outputs that are not decoded
@@ -27,6 +28,12 @@ class Candidate:
     comparison: Mapping[str, Any]
 
     @property
+    def broken(self) -> str | None:
+        """Why there is nothing to compare (not to be made, outputs not finite), or None."""
+        fault = self.comparison.get("fault")
+        return None if fault is None else f"fails: {fault}"
+
+    @property
     def drop(self) -> float | None:
         """Points of top-1 lost against the reference; None without labels."""
         drop = self.comparison.get("drop")
@@ -41,7 +48,7 @@ class Candidate:
     @property
     def snr_db(self) -> float | None:
         """Signal-to-noise ratio of the outputs in dB, the worst one's; None when exact."""
-        ratios = [o["snr_db"] for o in self.comparison.get("outputs", [self.comparison])]
+        ratios = [o.get("snr_db") for o in self.comparison.get("outputs", [self.comparison])]
         finite = [float(ratio) for ratio in ratios if ratio is not None]
         return min(finite) if finite else None
 
@@ -58,7 +65,9 @@ class Candidate:
 
 
 def _over(verb: str, points: float, limit: float) -> str | None:
-    return f"{verb} {points:.2f} points, the budget is {limit:g}" if points > limit else None
+    return (
+        f"{verb} {points:.2f} points, the budget is {limit:g}" if exceeds(points, limit) else None
+    )
 
 
 @dataclass(frozen=True)
@@ -90,7 +99,8 @@ def choose(candidates: Sequence[Candidate], max_drop: float | None, precision: s
     is given that this task cannot measure, and GateError when what was asked for by name, or
     everything, breaks it.
     """
-    if max_drop is not None and all(c.disagreement is None for c in candidates):
+    measured = [c for c in candidates if not c.broken]
+    if max_drop is not None and measured and all(c.disagreement is None for c in measured):
         raise RequestError(
             "a budget needs a task with an accuracy; leave --max-drop out for raw outputs"
         )
@@ -100,7 +110,7 @@ def choose(candidates: Sequence[Candidate], max_drop: float | None, precision: s
         recipe = candidate.recipe
         rung = (recipe.engine, recipe.provider)
         judged = precision == "auto" or max_drop is not None
-        fault = candidate.fault(max_drop) if judged else None
+        fault = candidate.broken or (candidate.fault(max_drop) if judged else None)
         if fault is not None:
             refused[index] = fault
         elif rung in taken and recipe.precision != "fp32":
