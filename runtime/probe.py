@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 import time
 from pathlib import Path
@@ -25,6 +24,15 @@ def started_ago() -> float:
     fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
     ticks = int(fields[19])  # field 22 of proc(5): starttime
     return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+
+
+def peak_memory() -> float:
+    """Return the peak of this process's resident memory in MiB (Linux).
+
+    Not getrusage's ru_maxrss: that one is inherited from the parent through vfork and exec.
+    """
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def probe(path: str, rung: int) -> dict[str, float]:
@@ -41,8 +49,7 @@ def probe(path: str, rung: int) -> dict[str, float]:
         "start_to_first_result_ms": 1e3 * started_ago(),
         "open_and_load_ms": 1e3 * (loaded - opened),
         "first_inference_ms": 1e3 * (done - ready),
-        # ru_maxrss is in KiB on Linux.
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_memory_mb": peak_memory(),
     }
 
 

@@ -21,12 +21,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 MEASURE = """
-import json, os, resource, sys, time
+import json, os, sys, time
 from pathlib import Path
 def report():
     ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
     start = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
     print(json.dumps({"ms": 1e3 * start, "mb": peak}))
 """
 

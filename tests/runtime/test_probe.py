@@ -60,3 +60,10 @@ def test_what_goes_wrong_is_one_line(
     assert (done.returncode, done.stdout) == (code, "")
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_the_memory_is_its_own_and_not_that_of_who_started_it(null_bundle: Path) -> None:
+    ballast = bytearray(600 << 20)  # written, so resident
+    ballast[:: 1 << 12] = b"x" * len(ballast[:: 1 << 12])
+    found = json.loads(probe(str(null_bundle)).stdout)
+    assert found["peak_memory_mb"] < 500
