@@ -61,25 +61,25 @@ def _print(text: str, stream: TextIO) -> None:
     try:
         print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
     except BrokenPipeError:
-        _leave_stdout()
+        _leave(stream)
 
 
-def _leave_stdout() -> None:
-    """Let go of standard output: its reader (`head`, a pager) has seen enough, which is no fault.
+def _leave(stream: TextIO) -> None:
+    """Let go of a stream whose reader (`head`, a pager) has seen enough, which is no fault.
 
     See "Note on SIGPIPE" in the documentation of Python's module signal.
     """
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _failed(error: EdgeError, arguments: argparse.Namespace) -> int:
     if isinstance(error.__cause__, BrokenPipeError):
-        _leave_stdout()
+        _leave(sys.stdout)
         return 0
     if arguments.debug:
         traceback.print_exception(error)
     message = " ".join(str(error).split())
-    sys.stderr.write(f"edge-sdk {arguments.verb}: {message}\n")
+    _print(f"edge-sdk {arguments.verb}: {message}", sys.stderr)
     if arguments.json:
         found = {"error": message, "kind": type(error).__name__, "exit_code": error.exit_code}
         _print(json.dumps(found), sys.stdout)

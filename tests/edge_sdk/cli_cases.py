@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
+
+from runtime.bundle import file_entry, open_bundle, write_bundle
+from runtime.manifest import FileEntry, Manifest
 
 DEVICE = "raspberry-pi-5"
 # What the digits CNN says of its input, in the words of the command line.
@@ -61,6 +64,31 @@ class Fragile(nn.Module):
         """Return the logits, which float32 still knows to a thousandth."""
         # The activation keeps the passes from folding one constant into the other.
         return nn.functional.relu(self.inner(x) + 1e4) - 1e4
+
+
+def rewrite(
+    source: Path,
+    target: Path,
+    files: Mapping[str, bytes] | None = None,
+    change: Callable[[Manifest], Manifest] = lambda manifest: manifest,
+) -> Path:
+    """Write a bundle with other files and another manifest, consistent as only its maker could."""
+    with open_bundle(source) as bundle:
+        content = {entry.path: bundle.read(entry) for entry in bundle.manifest.files()}
+        manifest = bundle.manifest
+    content.update(files or {})
+
+    def entry(old: FileEntry) -> FileEntry:
+        return file_entry(old.path, content[old.path])
+
+    manifest = replace(
+        manifest,
+        artifacts=tuple(replace(a, file=entry(a.file)) for a in manifest.artifacts),
+        golden=replace(manifest.golden, file=entry(manifest.golden.file)),
+        extra_files=tuple(map(entry, manifest.extra_files)),
+    )
+    write_bundle(target, change(manifest), content)
+    return target
 
 
 def listing(folder: Path) -> dict[str, bytes]:
