@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge_sdk.report import Point, Report, Scatter, Table
+from edge_sdk.report import Cell, Point, Report, Scatter, Table
 from edge_sdk.workflows.cells import decibels, percent, points, share
 from edge_sdk.workflows.convert import Conversion
 from edge_sdk.workflows.verdict import Candidate
@@ -45,26 +45,30 @@ def _sentence(candidate: Candidate) -> str:
 
 
 def _table(done: Conversion) -> Table:
-    columns = ("artifact", "runs on", "MB", "top-1, %", "lost, points", "agreement, %", "SNR, dB",
-               "verdict")  # fmt: skip
-    rows = []
-    for index, candidate in enumerate(done.verdict.candidates):
-        c, recipe = candidate.comparison, candidate.recipe
-        rows.append((
-            f"{recipe.format} {recipe.precision}",
-            f"{recipe.engine}/{recipe.provider}",
-            round(candidate.size / 1e6, 2) if candidate.size else None,
-            percent(c["artifact"]["top1"] if c.get("artifact") else None),
-            points(c.get("drop")),
-            percent(c.get("agreement")),
-            "-" if candidate.broken else decibels(candidate.snr_db),
-            done.verdict.refused.get(index, "kept"),
-        ))  # fmt: skip
+    """Return the table of what was tried, with the columns that this task has figures for."""
+    rows = [_row(c, done.verdict.refused.get(i, "kept"))
+            for i, c in enumerate(done.verdict.candidates)]  # fmt: skip
+    columns = [name for name in rows[0] if any(row[name] not in ("-", None) for row in rows)]
     note = (
         f"against the original model, on the same {done.verdict.kept[0].comparison['n']} "
         "images; in brackets 95 % confidence intervals (lost: paired)"
     )
-    return Table("What was tried", columns, tuple(rows), note)
+    cells = tuple(tuple(row[name] for name in columns) for row in rows)
+    return Table("What was tried", tuple(columns), cells, note)
+
+
+def _row(candidate: Candidate, verdict: str) -> dict[str, Cell]:
+    c, recipe = candidate.comparison, candidate.recipe
+    return {
+        "artifact": f"{recipe.format} {recipe.precision}",
+        "runs on": f"{recipe.engine}/{recipe.provider}",
+        "MB": round(candidate.size / 1e6, 2) if candidate.size else None,
+        "top-1, %": percent(c["artifact"]["top1"] if c.get("artifact") else None),
+        "lost, points": points(c.get("drop")),
+        "agreement, %": percent(c.get("agreement")),
+        "SNR, dB": "-" if candidate.broken else decibels(candidate.snr_db),
+        "verdict": verdict,
+    }
 
 
 def _charts(done: Conversion) -> tuple[Scatter, ...]:

@@ -132,9 +132,16 @@ def convert(
         label_map,
     )
     comparisons = {**faults, **_judge(subject, products, question)}
-    verdict = _verdict(ladder, products, comparisons, options)
+    verdict = choose(
+        _candidates(ladder, products, comparisons),
+        options.max_drop,
+        options.precision,
+        profile.budget.size_mb,
+    )
     job = _Assembly(subject, prepared, profile, verdict, products)
     manifest = job.write(output, frames, options)
+    if label_map:
+        notes += (f"classes matched {label_map.how}",)
     for path in dict.fromkeys([*frames.unreadable, *question.frames.unreadable]):
         notes += (f"{path} does not decode and was left out",)
     return Conversion(output, manifest, verdict, notes)
@@ -253,21 +260,13 @@ def _judge(
     return results
 
 
-def _verdict(
+def _candidates(
     ladder: list[Recipe],
     products: Mapping[str, Product],
     comparisons: Mapping[str, Mapping[str, Any]],
-    options: ConvertOptions,
-) -> Verdict:
-    candidates = [
-        Candidate(
-            recipe,
-            len(products[recipe.file].data) if recipe.file in products else 0,
-            comparisons[recipe.file],
-        )
-        for recipe in ladder
-    ]
-    return choose(candidates, options.max_drop, options.precision)
+) -> list[Candidate]:
+    sizes = {file: len(product.data) for file, product in products.items()}
+    return [Candidate(r, sizes.get(r.file, 0), comparisons[r.file]) for r in ladder]
 
 
 @dataclass(frozen=True)

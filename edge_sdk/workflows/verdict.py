@@ -92,10 +92,16 @@ class Verdict:
         return {"max_drop": self.max_drop, "tried": tried}
 
 
-def choose(candidates: Sequence[Candidate], max_drop: float | None, precision: str) -> Verdict:
+def choose(
+    candidates: Sequence[Candidate],
+    max_drop: float | None,
+    precision: str,
+    size_mb: float | None = None,
+) -> Verdict:
     """Keep on each rung the first candidate within budget, and float32 as its fallback.
 
-    A precision asked for by name is judged by `max_drop` alone. Raises RequestError when a budget
+    `size_mb` is what the device has room for. A precision asked for by name is judged by
+    `max_drop` alone. Raises RequestError when a budget
     is given that this task cannot measure, and GateError when what was asked for by name, or
     everything, breaks it.
     """
@@ -110,7 +116,9 @@ def choose(candidates: Sequence[Candidate], max_drop: float | None, precision: s
         recipe = candidate.recipe
         rung = (recipe.engine, recipe.provider)
         judged = precision == "auto" or max_drop is not None
-        fault = candidate.broken or (candidate.fault(max_drop) if judged else None)
+        fault = candidate.broken or _too_large(candidate, size_mb)
+        if fault is None and judged:
+            fault = candidate.fault(max_drop)
         if fault is not None:
             refused[index] = fault
         elif rung in taken and recipe.precision != "fp32":
@@ -120,6 +128,12 @@ def choose(candidates: Sequence[Candidate], max_drop: float | None, precision: s
     verdict = Verdict(tuple(candidates), refused, max_drop)
     _gate(verdict, precision)
     return verdict
+
+
+def _too_large(candidate: Candidate, size_mb: float | None) -> str | None:
+    if size_mb is None or candidate.size <= size_mb * 2**20:
+        return None
+    return f"has {candidate.size / 2**20:.2f} MiB, the profile's budget is {size_mb:g}"
 
 
 def _gate(verdict: Verdict, precision: str) -> None:

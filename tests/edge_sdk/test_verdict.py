@@ -129,3 +129,13 @@ def test_json_says_what_was_tried_and_why_not() -> None:
         ("fp16", 1000, "not needed: fewer bits do"),
         ("fp32", 1000, None),
     ]
+
+
+def test_what_the_device_has_no_room_for_is_not_chosen() -> None:
+    sizes = {"int8": 1 << 20, "fp32": 4 << 20}
+    tried = [Candidate(recipe(name), size, GOOD[0].comparison) for name, size in sizes.items()]
+    verdict = choose(tried, None, "auto", size_mb=1)
+    assert [kept.recipe.precision for kept in verdict.kept] == ["int8"]
+    assert verdict.refused == {1: "has 4.00 MiB, the profile's budget is 1"}
+    with pytest.raises(GateError, match="int8 has 1.00 MiB, the profile's budget is 0.5"):
+        choose(tried, None, "auto", size_mb=0.5)
