@@ -12,7 +12,9 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from types import ModuleType
 from typing import TextIO
 
@@ -31,9 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     verb: ModuleType = arguments.verb_module
     try:
-        if getattr(arguments, "report", None):
-            check_writable(arguments.report)
-        with reporting_to(TerminalBar()):
+        _check_report(arguments)
+        # A model's own code may print; with --json it does so where progress is shown.
+        stdout = sys.stderr if arguments.json else sys.stdout
+        with reporting_to(TerminalBar()), redirect_stdout(stdout):
             outcome: Outcome = verb.run(arguments)
     except KeyboardInterrupt:
         sys.stderr.write("edge-sdk: interrupted\n")
@@ -46,6 +49,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _failed(lacking, arguments)
     _show(outcome, arguments.json)
     return 0 if outcome.passed else 1
+
+
+def _check_report(arguments: argparse.Namespace) -> None:
+    named = dict(vars(arguments))
+    page = named.pop("report", None)
+    if page is not None:
+        check_writable(page, (value for value in named.values() if isinstance(value, Path)))
 
 
 def _show(outcome: Outcome, as_json: bool) -> None:

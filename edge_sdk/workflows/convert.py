@@ -116,7 +116,7 @@ def convert(
     options = options or ConvertOptions()
     profile = profile if isinstance(profile, Profile) else load_profile(profile)
     output = Path(output)
-    check_writable(output)
+    check_writable(output, _inputs(model, options))
     ladder = recipes(profile, options.format, options.precision)
     taken, judged, notes = _data(Path(calibration), options)
     extra = [load_path(path) for path in options.passes]
@@ -145,6 +145,11 @@ def convert(
     for path in dict.fromkeys([*frames.unreadable, *question.frames.unreadable]):
         notes += (f"{path} does not decode and was left out",)
     return Conversion(output, manifest, verdict, notes)
+
+
+def _inputs(model: str | Captured, options: ConvertOptions) -> list[str | Path | None]:
+    spec = model if isinstance(model, str) else ""
+    return [spec, spec.rpartition(":")[0], options.weights, options.labels, *options.passes]
 
 
 def _data(calibration: Path, options: ConvertOptions) -> tuple[Dataset, Dataset, tuple[str, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from device_profiles.errors import OutputError, RequestError
@@ -13,9 +14,14 @@ from device_profiles.errors import OutputError, RequestError
 MAX_THREADS = 1024
 
 
-def check_writable(path: Path) -> None:
-    """Raise OutputError when the file `path` cannot be written; leaves nothing behind."""
+def check_writable(path: Path, others: Iterable[str | Path | None] = ()) -> None:
+    """Raise OutputError when the file `path` cannot be written; leaves nothing behind.
+
+    `others` are the files that the same work reads or writes, which it must not overwrite.
+    """
     folder = path.parent
+    if os.path.realpath(path) in {os.path.realpath(other) for other in others if other}:
+        raise OutputError(f"{path} is a file of this very work; name another to write to")
     if not os.path.isdir(folder):
         raise OutputError(f"{path} cannot be written: there is no folder {folder}; make it first")
     if os.path.isdir(path):

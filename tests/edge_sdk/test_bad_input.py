@@ -149,6 +149,16 @@ CONVERSIONS = {
     ),
     "an output folder that is not there": Case(("there is no folder none; make",), output="none/x"),
     "an output that is a folder": Case(("out is a folder; name a file",), output="out"),
+    "an output that is the model": Case(("file of this very work",), output="./net.onnx"),
+    "an output that is the model's code": Case(
+        ("file of this very work",), "net.py:net", output="net.py", files={"net.py": FACTORY}
+    ),
+    "an output that is the labels": Case(
+        ("file of this very work",), output="l", more=("--labels", "l"), files={"l": "a"}
+    ),
+    "an output that is the report": Case(
+        ("file of this very work",), more=("--report", "out/../out/x.edge")
+    ),
     "an output that is a device": Case(("/dev/null is no ordinary file",), output="/dev/null"),
     "an output where nothing can be written": Case(("/proc/x cannot be",), output="/proc/x"),
     "an output beyond all limits": Case(("cannot be written",), output="y" * 5000 + "/x.edge"),

@@ -61,6 +61,24 @@ def test_one_json_object(onnx_file: Path, digits: Digits, edge: Run, tmp_path: P
     assert list(tmp_path.iterdir()) == [output]
 
 
+def test_what_the_models_code_prints_is_not_in_the_json(
+    digits: Digits, edge: Run, tmp_path: Path
+) -> None:
+    model = tmp_path / "talking.py"
+    model.write_text(
+        "print('at import')\n"
+        "def net():\n"
+        "    print('in the factory')\n"
+        "    from converters.zoo.digits import digits_cnn\n"
+        "    return digits_cnn()\n"
+    )
+    words = ["convert", f"{model}:net", "--profile", DEVICE, "-o", tmp_path / "x.edge", "--json"]
+    said = edge(*words, "--calibration", digits.train, "--precision", "fp32")
+    assert said.json["facts"]["name"] == "net"
+    assert "at import\n" in said.err
+    assert "in the factory\n" in said.err
+
+
 def test_text_is_for_a_person(onnx_file: Path, digits: Digits, edge: Run, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     output = tmp_path / "digits.edge"

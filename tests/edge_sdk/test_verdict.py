@@ -137,5 +137,5 @@ def test_what_the_device_has_no_room_for_is_not_chosen() -> None:
     verdict = choose(tried, None, "auto", size_mb=1)
     assert [kept.recipe.precision for kept in verdict.kept] == ["int8"]
     assert verdict.refused == {1: "has 4.00 MiB, the profile's budget is 1"}
-    with pytest.raises(GateError, match="int8 has 1.00 MiB, the profile's budget is 0.5"):
+    with pytest.raises(GateError, match=r"int8 has 1\.00 MiB, the profile's budget is 0\.5"):
         choose(tried, None, "auto", size_mb=0.5)
