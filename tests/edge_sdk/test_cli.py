@@ -35,7 +35,7 @@ def in_process_of_its_own(
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", f"import sys; {code}", *map(str, words)],
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "", **environment},
         stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,

@@ -322,6 +322,27 @@ def test_budgets_are_numbers_of_points(budget: float) -> None:
         edge_sdk.CheckOptions(max_drop=budget)
 
 
+class Stuck(nn.Module):
+    """It answers the same to everything."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = digits_cnn()
+        self.input_contract = self.inner.input_contract
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits, and what drowns them."""
+        return self.inner(x) * 1e-6 + torch.arange(10.0)
+
+
+def test_a_model_that_is_stuck_is_refused(digits: Digits, tmp_path: Path) -> None:
+    captured = edge_sdk.capture(Stuck(), torch.zeros(1, 1, 32, 32))
+    options = dataclasses.replace(OPTIONS, precision="fp32")
+    with pytest.raises(DataError, match="hardly varies with the input"):
+        convert(captured, DEVICE, tmp_path / "x.edge", digits.train, options)
+    assert not listing(tmp_path)
+
+
 class Map(nn.Module):
     """One score per class and pixel: not a classifier's answer."""
 
