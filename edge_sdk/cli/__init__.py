@@ -25,7 +25,10 @@ from runtime.plugins import load, names
 from runtime.progress import TerminalBar, reporting_to
 
 _EPILOG = """exit codes: 0 done, and it holds; 1 done, and a gate failed (accuracy, health, budget);
-2 the request or its input is wrong; 3 the environment lacks something"""
+2 the request or its input is wrong; 3 the environment lacks something; 70 a fault of edge-sdk"""
+
+# EX_SOFTWARE of sysexits.h: not 1, which says that the work was done and judged.
+_OUR_FAULT = 70
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         lacking = missing(str(error.name), "convert")
         lacking.__cause__ = error
         return _failed(lacking, arguments)
+    except Exception as error:  # noqa: BLE001 - the last line of defence: told, never swallowed
+        return _crashed(error, arguments)
     _show(outcome, arguments.json)
     return 0 if outcome.passed else 1
 
@@ -94,6 +99,17 @@ def _failed(error: EdgeError, arguments: argparse.Namespace) -> int:
         found = {"error": message, "kind": type(error).__name__, "exit_code": error.exit_code}
         _print(json.dumps(found), sys.stdout)
     return error.exit_code
+
+
+def _crashed(error: Exception, arguments: argparse.Namespace) -> int:
+    """Tell of a fault of our own in one line; --debug shows where it is."""
+    fault = EdgeError(
+        f"a fault of edge-sdk itself, {type(error).__name__}: {error}; please report it with what "
+        "--debug shows"
+    )
+    fault.__cause__ = error
+    fault.exit_code = _OUR_FAULT
+    return _failed(fault, arguments)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -241,3 +241,19 @@ def test_every_verb_has_what_the_command_line_needs() -> None:
         assert isinstance(module.HELP, str)
         assert callable(module.add_arguments)
         assert callable(module.run)
+
+
+def test_a_fault_of_our_own_is_one_line_and_no_gate(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(_arguments: object) -> None:
+        raise KeyError("arch")
+
+    monkeypatch.setattr("edge_sdk.cli.doctor.run", broken)
+    assert edge_sdk.cli.main(["doctor", "--json"]) == 70
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1
+    assert "KeyError: 'arch'; please report it" in captured.err
+    assert json.loads(captured.out)["exit_code"] == 70
+    assert edge_sdk.cli.main(["doctor", "--debug"]) == 70
+    assert "Traceback" in capsys.readouterr().err
