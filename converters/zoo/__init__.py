@@ -1,7 +1,7 @@
 """Reference CNNs: one file per family, each with a `MODELS` tuple of factory functions.
 
-A factory takes no argument and returns a `converters.zoo.base.Classifier` in eval mode, which
-carries the `input_contract` and the `task` it is meant for.
+A factory takes no argument and returns a `converters.zoo.base.Net` in eval mode, which carries the
+`input_contract` and the `task` it is meant for.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from device_profiles.nearest import hint
 from runtime.plugins import load_all
 
 if TYPE_CHECKING:
-    from converters.zoo.base import Classifier
+    from converters.zoo.base import Net
 
 __all__ = ["create", "names"]
 
@@ -24,7 +24,7 @@ def names() -> list[str]:
     return sorted(_factories())
 
 
-def create(name: str) -> Classifier:
+def create(name: str) -> Net:
     """Build the model called `name`; ModelError names the nearest when there is none.
 
     Weights are random, save where the model comes with its own (`digits_cnn`).
@@ -36,7 +36,7 @@ def create(name: str) -> Classifier:
     return factories[key]()
 
 
-def _factories() -> dict[str, Callable[[], Classifier]]:
+def _factories() -> dict[str, Callable[[], Net]]:
     try:
         import torch  # noqa: F401  (every file of the zoo needs it)
     except ImportError as error:

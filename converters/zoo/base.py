@@ -1,4 +1,4 @@
-"""What every model of the zoo is: a classifier that knows its preprocessing."""
+"""What every model of the zoo is: a net that knows its preprocessing and its task."""
 
 from __future__ import annotations
 
@@ -18,16 +18,32 @@ IMAGENET = InputContract(
 """The usual evaluation preprocessing of ImageNet models trained in torch."""
 
 
-class Classifier(nn.Module):
-    """A CNN from float32 images (N, C, H, W), prepared by `input_contract`, to logits (N, K).
+class Net(nn.Module):
+    """A CNN that takes float32 images (N, C, H, W), prepared by `input_contract`.
 
-    `needs_weights` is true of an architecture whose weights are still random: to convert it
-    without `--weights` is a mistake.
+    `task` says what its outputs are. `needs_weights` is true of an architecture whose weights are
+    still random: to convert it without `--weights` is a mistake.
     """
 
     input_contract: InputContract
-    task = "classify"
+    task: str
     needs_weights = True
+
+
+class Classifier(Net):
+    """A net that gives logits (N, K)."""
+
+    task = "classify"
+
+
+class Upscaler(Net):
+    """A net that gives a sharper image (N, C, H', W'), in the units of the prepared input.
+
+    It works on luma only, as such nets are trained: colour is to be enlarged by interpolation. It
+    is fully convolutional, so the size in its contract is a choice and not a need.
+    """
+
+    task = "raw"
 
 
 def he_initialise(model: nn.Module) -> None:

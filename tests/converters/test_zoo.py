@@ -13,9 +13,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from converters.zoo import create, names
 from converters.zoo._settle import settle_batchnorm
+from converters.zoo.shufflenet import _shuffled
 from device_profiles.errors import MissingError, ModelError
 
 # Published: torchvision's model pages; the akamaster/pytorch_resnet_cifar10 weights; for the TF
@@ -26,6 +28,9 @@ PARAMETERS = {
     "resnet34": 21_797_672,
     "resnet50": 25_557_032,
     "mobilenet_v2": 3_504_872,
+    "mobilenet_v3_small": 2_542_856,
+    "shufflenet_v2_x05": 1_366_792,
+    "shufflenet_v2": 2_278_604,
     "mobilenet_v1_tf": 4_231_976 - 10_944 + 1025,
     "mobilenet_v1_025_tf": 470_072 - 2_736 + 257,
     "mobilenet_v2_tf": 3_504_872 - 17_056 + 1281,
@@ -52,6 +57,24 @@ def test_parameter_count_is_the_published_one(name: str) -> None:
     assert sum(p.numel() for p in create(name).parameters()) == PARAMETERS[name]
 
 
+# Millions of multiplications and additions: the papers of MobileNetV2 (table 4), MobileNetV3
+# (table 3) and ShuffleNetV2 (table 8). They round and count differently: within 1.5%.
+MULTIPLY_ADDS = {
+    "mobilenet_v2": 300,
+    "mobilenet_v3_small": 56,
+    "shufflenet_v2_x05": 41,
+    "shufflenet_v2": 146,
+}
+
+
+@pytest.mark.parametrize("name", MULTIPLY_ADDS)
+def test_multiply_adds_are_the_published_ones(name: str) -> None:
+    model = create(name)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(images(model, 1))
+    assert counter.get_total_flops() / 2e6 == pytest.approx(MULTIPLY_ADDS[name], rel=0.015)
+
+
 def test_names_lists_every_model() -> None:
     assert set(PARAMETERS) <= set(names())
     assert names() == sorted(names())
@@ -73,7 +96,17 @@ def test_without_torch_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    "name", ["resnet18", "resnet50", "mobilenet_v2", "mobilenet_v1_025_tf", "cifar_resnet20"]
+    "name",
+    [
+        "resnet18",
+        "resnet50",
+        "mobilenet_v2",
+        "mobilenet_v3_small",
+        "mobilenet_v1_025_tf",
+        "shufflenet_v2_x05",
+        "shufflenet_v2",
+        "cifar_resnet20",
+    ],
 )
 def test_model_is_a_classifier_in_eval_mode_whose_output_varies(name: str) -> None:
     model = create(name)
@@ -106,8 +139,28 @@ TORCHVISION_KEYS = [
     ("mobilenet_v2", "features.17.conv.3.bias", (320,)),
     ("mobilenet_v2", "features.18.0.weight", (1280, 320, 1, 1)),
     ("mobilenet_v2", "classifier.1.weight", (1000, 1280)),
+    ("mobilenet_v3_small", "features.0.1.bias", (16,)),
+    ("mobilenet_v3_small", "features.1.block.0.0.weight", (16, 1, 3, 3)),
+    ("mobilenet_v3_small", "features.1.block.1.fc1.weight", (8, 16, 1, 1)),
+    ("mobilenet_v3_small", "features.4.block.2.fc2.weight", (96, 24, 1, 1)),
+    ("mobilenet_v3_small", "features.11.block.3.1.running_var", (96,)),
+    ("mobilenet_v3_small", "features.12.0.weight", (576, 96, 1, 1)),
+    ("mobilenet_v3_small", "classifier.3.weight", (1000, 1024)),
+    ("shufflenet_v2", "conv1.1.weight", (24,)),
+    ("shufflenet_v2", "stage2.0.branch1.2.weight", (58, 24, 1, 1)),
+    ("shufflenet_v2", "stage2.0.branch2.0.weight", (58, 24, 1, 1)),
+    ("shufflenet_v2", "stage3.7.branch2.3.weight", (116, 1, 3, 3)),
+    ("shufflenet_v2", "stage4.3.branch2.6.running_mean", (232,)),
+    ("shufflenet_v2", "conv5.0.weight", (1024, 464, 1, 1)),
+    ("shufflenet_v2", "fc.weight", (1000, 1024)),
 ]
-TORCHVISION_KEY_COUNT = {"resnet18": 122, "resnet50": 320, "mobilenet_v2": 314}
+TORCHVISION_KEY_COUNT = {
+    "resnet18": 122,
+    "resnet50": 320,
+    "mobilenet_v2": 314,
+    "mobilenet_v3_small": 244,
+    "shufflenet_v2": 338,
+}
 
 
 @pytest.mark.parametrize(("name", "key", "shape"), TORCHVISION_KEYS)
@@ -123,6 +176,20 @@ def test_bottleneck_has_its_stride_in_the_3x3_convolution() -> None:
         (1, 1),
         (2, 2),
     )
+
+
+def test_shuffled_channels_come_from_both_halves_in_turn() -> None:
+    x = torch.rand(2, 12, 3, 5)
+    assert torch.equal(_shuffled(x), nn.ChannelShuffle(2)(x))
+
+
+def test_squeeze_excite_scales_each_channel_by_one_factor() -> None:
+    layer = create("mobilenet_v3_small").get_submodule("features.1.block.1")
+    x = torch.rand(2, 16, 5, 7) + 1
+    with torch.no_grad():
+        factors = layer(x) / x
+    assert factors.std(dim=(2, 3)).max() < 1e-6  # a factor is at most 1, to float32 rounding
+    assert 0 <= factors.min() < factors.max() <= 1
 
 
 def test_tf_padding_puts_the_odd_zero_after() -> None:
