@@ -113,6 +113,12 @@ def normalize(batch: Pixels, contract: InputContract) -> NDArray[np.float32]:
     return output
 
 
+def byte_values(contract: InputContract) -> NDArray[np.float64]:
+    """Return the normalised value of each of the 256 bytes, (channels, 256), as in `color`."""
+    scaled = np.arange(256) * contract.scale
+    return np.stack([(scaled - m) / s for m, s in zip(contract.mean, contract.std, strict=True)])
+
+
 def _checked(image: Pixels) -> Pixels:
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
         kind = getattr(image, "dtype", type(image).__name__)
@@ -253,7 +259,4 @@ def _bands(size_in: int, size_out: int, first: int, last: int) -> tuple[_Band, .
 
 @lru_cache(maxsize=16)
 def _tables(contract: InputContract) -> tuple[NDArray[np.float32], ...]:
-    """Return the normalised value of each of the 256 bytes, per channel of `color`."""
-    scaled = np.arange(256) * contract.scale
-    constants = zip(contract.mean, contract.std, strict=True)
-    return tuple(((scaled - mean) / std).astype(np.float32) for mean, std in constants)
+    return tuple(byte_values(contract).astype(np.float32))

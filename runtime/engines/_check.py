@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from device_profiles.errors import EngineError
 from runtime.engines.base import Array
 from runtime.manifest import TensorSpec
@@ -28,3 +30,21 @@ def fits(shape: Sequence[int], spec: Sequence[int]) -> bool:
     return len(shape) == len(spec) and all(
         a == b or -1 in (a, b) for a, b in zip(shape, spec, strict=True)
     )
+
+
+def sample_inputs(specs: Sequence[TensorSpec]) -> list[Array]:
+    """Return inputs to try an engine with: noise, the same each time; free sizes are 1.
+
+    Wide integers are zeros: they may be indices.
+    """
+    random = np.random.default_rng(0)
+    found: list[Array] = []
+    for spec in specs:
+        shape, dtype = tuple(max(size, 1) for size in spec.shape), np.dtype(spec.dtype)
+        if dtype.itemsize == 1 and dtype.kind in "iu":
+            found.append(random.integers(0, 256, shape, np.uint8).view(dtype))
+        elif dtype.kind == "f":
+            found.append(random.random(shape).astype(dtype))
+        else:
+            found.append(np.zeros(shape, dtype))
+    return found
