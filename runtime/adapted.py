@@ -48,7 +48,7 @@ class AdaptedEngine:
         self._engine = engine
         self.name, self.version = engine.name, engine.version
         self.provider = engine.provider
-        self.inputs = (TensorSpec("frames", "uint8", (1, *contract.shape)),)
+        self.inputs: tuple[TensorSpec, ...] = (TensorSpec("frames", "uint8", (1, *contract.shape)),)
         self.outputs = engine.outputs
         self._first = picture_size(file)[3]
         self._tables = _codes(file.inputs[0], contract)

@@ -80,16 +80,12 @@ class ModelFile:
             outputs=engine.outputs,
         )
 
-    def open_engine(self, threads: int = 0, trusted: bool = False) -> Engine:
+    def open_engine(self, threads: int = 0, tried: bool = False) -> Engine:
         """Load the file; the engine takes frames, uint8 (1, height, width, channels), BGR or grey.
 
-        Nobody vouches for the file: unless it is `trusted`, it is first run once in a child
-        process, where one that crashes the interpreter does no harm. EngineError when it fails.
+        Tries it out as `open_plain` does. EngineError when it fails.
         """
-        options = EngineOptions(self.provider, threads)
-        if not trusted:
-            try_out(self.data, options)
-        engine = open_engine(_ENGINE, self.data, options)
+        engine = _opened(self.data, EngineOptions(self.provider, threads), tried)
         if _is_ours(self.file):
             return engine
         return AdaptedEngine(engine, self.contract, self.file)
@@ -97,6 +93,11 @@ class ModelFile:
     def runner(self, threads: int = 0) -> Runner:
         """Return what a pipeline takes; close its engine at the end."""
         return Runner(self.contract, self.labels, self.task, self.open_engine(threads))
+
+
+def file_label(file: TfliteFile, provider: str) -> str:
+    """Return the short name for tables, as for an artifact of a bundle."""
+    return f"{_FORMAT} {file.precision} on {_ENGINE}/{provider}"
 
 
 def is_model_file(path: object) -> bool:
@@ -116,6 +117,24 @@ def read_model_file(path: Path) -> tuple[bytes, TfliteFile]:
         return data, read_tflite(data)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
+
+
+def open_plain(
+    path: str | Path, provider: str = "cpu", threads: int = 0, tried: bool = True
+) -> Engine:
+    """Load a file with its input as it is; EngineError when it fails, ModelError when damaged.
+
+    Nobody vouches for a file: where it was not `tried`, it is first run once in a child process,
+    so that one which crashes the interpreter does no harm.
+    """
+    data, _ = read_model_file(Path(path))
+    return _opened(data, EngineOptions(provider, threads), tried)
+
+
+def _opened(data: bytes, options: EngineOptions, tried: bool) -> Engine:
+    if not tried and options.provider == EngineOptions.provider:  # others, the engine tries out
+        try_out(data, options)
+    return open_engine(_ENGINE, data, options)
 
 
 def open_model_file(path: str | Path, options: FileOptions | None = None) -> ModelFile:

@@ -1,6 +1,7 @@
-"""Cold start of a bundle on this machine, as a process of its own:
+"""Cold start of a bundle or a .tflite file on this machine, as a process of its own:
 
     python -m runtime.probe BUNDLE [RUNG]
+    python -m runtime.probe FILE.tflite [PROVIDER]
 
 prints one JSON object: milliseconds from the start of the process to the first result, for
 loading the artifact and for the first inference, and the peak of resident memory in MiB. What
@@ -13,10 +14,14 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from device_profiles.errors import EdgeError
 from runtime.bundle import open_bundle
+from runtime.engines import Array, Engine
+from runtime.engines._check import sample_inputs
+from runtime.model_file import is_model_file, open_plain
 
 
 def started_ago() -> float:
@@ -35,15 +40,26 @@ def peak_memory() -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
-def probe(path: str, rung: int) -> dict[str, float]:
-    """Open the bundle, run its first golden frame once on `rung`, and say what it took."""
-    opened = time.perf_counter()
+def _load(path: str, which: str) -> tuple[Engine, Callable[[], list[Array]]]:
+    """Return the engine of a bundle's rung or of a file on a provider, and what gives its input."""
+    if is_model_file(path):
+        engine = open_plain(path, which or "cpu")
+        return engine, lambda: sample_inputs(engine.inputs)
     bundle = open_bundle(path)
-    engine = bundle.open_engine(rung)
+    return bundle.open_engine(int(which or 0)), lambda: [bundle.golden().frames[:1]]
+
+
+def probe(path: str, which: str = "") -> dict[str, float]:
+    """Open a model, run it once on a golden frame (a file: on noise), and say what it took.
+
+    `which` is the rung of a bundle, or the provider of a file.
+    """
+    opened = time.perf_counter()
+    engine, give = _load(path, which)
     loaded = time.perf_counter()
-    frame = bundle.golden().frames[:1]
+    inputs = give()
     ready = time.perf_counter()
-    engine.run([frame])
+    engine.run(inputs)
     done = time.perf_counter()
     return {
         "start_to_first_result_ms": 1e3 * started_ago(),
@@ -55,7 +71,7 @@ def probe(path: str, rung: int) -> dict[str, float]:
 
 if __name__ == "__main__":
     try:
-        found = probe(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 0)
+        found = probe(*sys.argv[1:3])
     except EdgeError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(error.exit_code)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_sdk.report import Report, render, write_page
+from runtime.model_file import FileOptions
 
 
 @dataclass(frozen=True)
@@ -42,3 +43,19 @@ def add_sampling(parser: argparse.ArgumentParser, default: int | None, what: str
 def add_report(parser: argparse.ArgumentParser) -> None:
     """Add --report, an HTML page of the same content."""
     parser.add_argument("--report", type=Path, metavar="F.html", help="also write an HTML page")
+
+
+def add_model_file(parser: argparse.ArgumentParser) -> None:
+    """Add what can be said of a .tflite file, where a bundle or such a file may be given."""
+    group = parser.add_argument_group("for a .tflite file, which may not say these itself")
+    group.add_argument("--preprocess", metavar="P", help="as for convert: imagenet, tf, unit, raw")
+    group.add_argument("--task", metavar="T", help="classify or raw (default: by its outputs)")
+    group.add_argument("--labels", type=Path, metavar="F", help="class names, one per line")
+    group.add_argument(
+        "--provider", default="cpu", metavar="X", help="cpu, edgetpu, ..., delegate:PATH"
+    )
+
+
+def model_file_options(arguments: argparse.Namespace) -> FileOptions:
+    """Return what was said by the arguments of `add_model_file`."""
+    return FileOptions(arguments.preprocess, arguments.task, arguments.labels, arguments.provider)

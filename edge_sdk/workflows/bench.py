@@ -1,13 +1,14 @@
-"""Workflow: how fast, how heavy, how soon ready is a bundle on this machine?"""
+"""Workflow: how fast, how heavy, how soon ready is a bundle or a file on this machine?"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,11 @@ from device_profiles.errors import BundleError, EngineError, MissingError, Reque
 from edge_sdk.report import Bar, Bars, Gate, Report, Table
 from edge_sdk.workflows.limits import check_threads
 from runtime.bundle import Bundle, opened
-from runtime.engines import Engine, EngineOptions
+from runtime.engines import Array, Engine, EngineOptions
+from runtime.engines._check import sample_inputs
 from runtime.host import host
+from runtime.manifest import Artifact
+from runtime.model_file import file_label, is_model_file, open_plain, read_model_file
 from runtime.progress import step, track
 
 # Runs before the first counted one: caches, allocators and clocks settle.
@@ -28,10 +32,14 @@ WARMUP = 10
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """`runs` counted inferences per rung, interleaved over the rungs; `threads` 0: the engine's."""
+    """`runs` counted inferences per rung, interleaved over the rungs; `threads` 0: the engine's.
+
+    `provider` is for a model file; a bundle's rungs have their own.
+    """
 
     runs: int = 200
     threads: int = 0
+    provider: str = "cpu"
 
     def __post_init__(self) -> None:
         if self.runs < 10:
@@ -73,27 +81,72 @@ class Timing:
         }
 
 
+@dataclass(frozen=True)
+class _Entrant:
+    """One artifact to time: how it is opened, what it is given in turn, and its cold start."""
+
+    label: str
+    size: int
+    open: Callable[[], Engine]
+    inputs: Callable[[Engine], Sequence[Sequence[Array]]]
+    probe: tuple[str, str]
+
+
 def bench(bundle: str | Path | Bundle, options: BenchOptions | None = None) -> Report:
     """Time every rung of a bundle that this machine can open, interleaved in one run.
 
+    `bundle` may be a .tflite file, which is timed as it is, on noise of its input's own kind.
     Cold start and memory come from a process of their own per rung. A rung that does not open is
     a failed gate with its reason; EngineError when none does.
     """
+    options = options or BenchOptions()
+    if is_model_file(bundle):
+        return _bench(*_file(Path(str(bundle)), options), options)
     with opened(bundle) as found:
-        return _bench(found, options or BenchOptions())
+        return _bench(*_rungs(found, options), options)
 
 
-def _bench(bundle: Bundle, options: BenchOptions) -> Report:
-    engines, gates = _open(bundle, options)
-    if not engines:
-        raise EngineError(f"{bundle.path}: no rung opens here: {gates[0].detail}")
-    latencies = _interleaved(bundle, engines, options.runs)
-    timings = [_timing(bundle, rung, latencies[rung]) for rung in engines]
-    for engine in engines.values():
-        engine.close()
+def _rungs(bundle: Bundle, options: BenchOptions) -> tuple[dict[str, Any], list[_Entrant]]:
+    frames = [[frame[None]] for frame in bundle.golden().frames]
+
+    def entrant(rung: int, artifact: Artifact) -> _Entrant:
+        asked = EngineOptions(provider=artifact.provider, threads=options.threads)
+        return _Entrant(
+            artifact.label,
+            artifact.file.size,
+            lambda: bundle.open_engine(rung, asked),
+            lambda _: frames,
+            (str(bundle.path.resolve()), str(rung)),
+        )
+
     facts = {
         "bundle": {"id": bundle.id, "name": bundle.manifest.name},
         "profile": bundle.manifest.profile["name"],
+    }
+    return facts, [entrant(*pair) for pair in enumerate(bundle.manifest.artifacts)]
+
+
+def _file(path: Path, options: BenchOptions) -> tuple[dict[str, Any], list[_Entrant]]:
+    data, file = read_model_file(path)
+    entrant = _Entrant(
+        file_label(file, options.provider),
+        len(data),
+        lambda: open_plain(path, options.provider, options.threads, tried=False),
+        lambda engine: [sample_inputs(engine.inputs)],
+        (str(path.resolve()), options.provider),
+    )
+    return {"file": {"sha256": hashlib.sha256(data).hexdigest(), "name": path.stem}}, [entrant]
+
+
+def _bench(facts: dict[str, Any], entrants: list[_Entrant], options: BenchOptions) -> Report:
+    engines, gates = _open(entrants)
+    if not engines:
+        raise EngineError(f"{entrants[0].probe[0]}: no rung opens here: {gates[0].detail}")
+    latencies = _interleaved(entrants, engines, options.runs)
+    timings = [_timing(entrants[rung], rung, latencies[rung]) for rung in engines]
+    for engine in engines.values():
+        engine.close()
+    facts |= {
         "machine": _machine(),
         "runs": options.runs,
         "threads": options.threads,
@@ -102,45 +155,45 @@ def _bench(bundle: Bundle, options: BenchOptions) -> Report:
     return _report(facts, timings, gates)
 
 
-def _open(bundle: Bundle, options: BenchOptions) -> tuple[dict[int, Engine], list[Gate]]:
+def _open(entrants: list[_Entrant]) -> tuple[dict[int, Engine], list[Gate]]:
     engines: dict[int, Engine] = {}
     gates = []
-    for rung, artifact in enumerate(bundle.manifest.artifacts):
-        asked = EngineOptions(provider=artifact.provider, threads=options.threads)
+    for rung, entrant in enumerate(entrants):
         try:
-            engines[rung] = bundle.open_engine(rung, asked)
+            engines[rung] = entrant.open()
         except BundleError:
             raise
         except (EngineError, MissingError, RequestError) as error:  # Request: no such engine here
-            gates.append(Gate(artifact.label, False, str(error)))
+            gates.append(Gate(entrant.label, False, str(error)))
         else:
-            gates.append(Gate(artifact.label, True, "opened on the provider asked for"))
+            gates.append(Gate(entrant.label, True, "opened on the provider asked for"))
     return engines, gates
 
 
-def _interleaved(bundle: Bundle, engines: dict[int, Engine], runs: int) -> dict[int, list[float]]:
+def _interleaved(
+    entrants: list[_Entrant], engines: dict[int, Engine], runs: int
+) -> dict[int, list[float]]:
     """Return latencies in ms per rung; the rungs take turns, so that drift hits all alike."""
-    frames = bundle.golden().frames
+    inputs = {rung: entrants[rung].inputs(engine) for rung, engine in engines.items()}
     latencies: dict[int, list[float]] = {rung: [] for rung in engines}
     for index in track(range(WARMUP + runs), "timing"):
-        frame = frames[index % len(frames)][None]
         for rung, engine in engines.items():
+            given = inputs[rung][index % len(inputs[rung])]
             start = time.perf_counter()
-            engine.run([frame])
+            engine.run(given)
             if index >= WARMUP:
                 latencies[rung].append(1e3 * (time.perf_counter() - start))
     return latencies
 
 
-def _timing(bundle: Bundle, rung: int, latencies: Sequence[float]) -> Timing:
+def _timing(entrant: _Entrant, rung: int, latencies: Sequence[float]) -> Timing:
     step(f"cold start of rung {rung + 1}")
-    artifact = bundle.manifest.artifacts[rung]
-    cold = _probe(bundle.path, rung)
+    cold = _probe(entrant)
     low, high = median_interval(latencies)
     p50, p90, p99 = np.percentile(latencies, [50, 90, 99])
     return Timing(
-        label=artifact.label,
-        size=artifact.file.size,
+        label=entrant.label,
+        size=entrant.size,
         p50=float(p50),
         p50_low=low,
         p50_high=high,
@@ -165,14 +218,14 @@ def median_interval(values: Sequence[float]) -> tuple[float, float]:
     return ordered[low], ordered[high]
 
 
-def _probe(path: Path, rung: int) -> dict[str, float]:
-    command = [sys.executable, "-m", "runtime.probe", str(path.resolve()), str(rung)]
+def _probe(entrant: _Entrant) -> dict[str, float]:
+    command = [sys.executable, "-m", "runtime.probe", *entrant.probe]
     # Python looks for the module in the working folder first, where another `runtime` may lie.
     home = Path(__file__).resolve().parents[2]
     done = subprocess.run(command, cwd=home, capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise EngineError(f"{path}: the cold start of rung {rung} failed: {last}")
+        raise EngineError(f"{entrant.probe[0]}: the cold start of {entrant.label} failed: {last}")
     found: dict[str, float] = json.loads(done.stdout)
     return found
 
@@ -197,10 +250,13 @@ def _report(facts: dict[str, Any], timings: list[Timing], gates: list[Gate]) -> 
     )  # fmt: skip
     bars = tuple(Bar(t.label, t.p50, t.p50_low, t.p50_high, i == 0) for i, t in enumerate(timings))
     notes = ["these figures are of this machine; they say nothing about another one"]
+    model = facts.get("bundle") or facts["file"]
+    if "file" in facts:
+        notes.append("timed on noise of the input's own kind; making that of a frame is not in it")
     if len(timings) > 1:
         notes.append("the rungs were timed in turns within one run: their ratios are sound")
     return Report(
-        title=f"{facts['bundle']['name']} on {facts['machine']['arch']}",
+        title=f"{model['name']} on {facts['machine']['arch']}",
         summary=f"{timings[0].label}: {timings[0].p50:.2f} ms median of {facts['runs']} runs.",
         tables=(Table("Latency, cold start and memory", columns, rows),),
         charts=(Bars("Median latency", "ms", bars, "whiskers: 95 % confidence of the median"),),

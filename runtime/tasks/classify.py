@@ -54,9 +54,10 @@ class Classification:
 def decode(outputs: Sequence[Array], context: TaskContext) -> Classification:
     """Read the first output as one score per class, shape (1, classes) or (1, classes, 1, 1).
 
-    Scores that are negative or do not add up to 1 are logits and go through a softmax. Of equal
-    scores the lower index is better. Raises RequestError when the labels do not fit the output,
-    EngineError when the output is not finite.
+    Scores that are negative or do not add up to 1 are logits and go through a softmax; as for the
+    sum, TFLite rounds every probability to a step of 1/256 (its quantization specification). Of
+    equal scores the lower index is better. Raises RequestError when the labels do not fit the
+    output, EngineError when the output is not finite.
     """
     scores = np.asarray(outputs[0], np.float64).reshape(-1)
     if outputs[0].shape[0] != 1 or scores.size != max(outputs[0].shape):
@@ -71,7 +72,9 @@ def decode(outputs: Sequence[Array], context: TaskContext) -> Classification:
         )
     if not np.isfinite(scores).all():
         raise EngineError("the model's output is not finite; check the bundle with edge-sdk check")
-    softmax = bool(scores.min() < 0 or abs(scores.sum() - 1) > _SUM_TOLERANCE)
+    rounded = scores.max() <= 1 and not (scores * 256 % 1).any()
+    tolerance = max(_SUM_TOLERANCE, scores.size / 512 * rounded)
+    softmax = bool(scores.min() < 0 or abs(scores.sum() - 1) > tolerance)
     if softmax:
         scores = np.exp(scores - scores.max())
         scores /= scores.sum()
