@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from device_profiles.profile import names as profile_names
     from edge_sdk.report import Report
     from edge_sdk.workflows.bench import BenchOptions, bench
-    from edge_sdk.workflows.check import CheckOptions, check
+    from edge_sdk.workflows.check import check
+    from edge_sdk.workflows.check_options import CheckOptions
     from edge_sdk.workflows.convert import Conversion, ConvertOptions, convert
     from edge_sdk.workflows.doctor import doctor
     from edge_sdk.workflows.run import RunOptions, open_pipeline
@@ -31,7 +32,7 @@ _HOMES = {
     "BenchOptions": ("edge_sdk.workflows.bench", "BenchOptions"),
     "Bundle": ("runtime.bundle", "Bundle"),
     "Captured": ("converters.capture", "Captured"),
-    "CheckOptions": ("edge_sdk.workflows.check", "CheckOptions"),
+    "CheckOptions": ("edge_sdk.workflows.check_options", "CheckOptions"),
     "Conversion": ("edge_sdk.workflows.convert", "Conversion"),
     "ConvertOptions": ("edge_sdk.workflows.convert", "ConvertOptions"),
     "EdgeError": ("device_profiles.errors", "EdgeError"),

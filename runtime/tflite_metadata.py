@@ -7,6 +7,7 @@ root ModelMetadata); the files are in a zip archive behind the model.
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -70,6 +71,10 @@ def _normalization(picture: Table) -> tuple[tuple[float, ...], tuple[float, ...]
         options = unit.table(1) if unit.number(0, "B") == _NORMALIZATION else None
         if options is not None:
             mean, std = (tuple(options.numbers(field, "float32").tolist()) for field in (0, 1))
+            if not all(map(math.isfinite, (*mean, *std))):
+                raise ModelError(
+                    "the TFLite metadata normalises by what is no number; get it again"
+                )
             return mean, std
     return (), ()
 

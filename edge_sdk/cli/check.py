@@ -5,17 +5,26 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from edge_sdk.cli.base import Outcome, add_report, add_sampling, report_outcome
+from edge_sdk.cli.base import (
+    Outcome,
+    add_model_file,
+    add_report,
+    add_sampling,
+    model_file_options,
+    report_outcome,
+)
 
-HELP = "compare a bundle's artifacts with the original model on real images"
+HELP = "compare a bundle or a .tflite file with the original model on real images"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("bundle", type=Path)
+    parser.add_argument("bundle", type=Path, help="a bundle, or a .tflite file")
     parser.add_argument("--data", required=True, type=Path, metavar="DATA")
     parser.add_argument(
-        "--reference", metavar="MODEL", help="the original; default: the bundle's own float32"
+        "--reference",
+        metavar="MODEL",
+        help="the original; default: the bundle's own float32 (a file: none)",
     )
     parser.add_argument("--weights", type=Path, metavar="F", help="weights of the reference")
     parser.add_argument("--label-offset", type=int, metavar="N")
@@ -23,12 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-drop", type=float, metavar="POINTS", help="gate: top-1 points that may be lost"
     )
     add_sampling(parser, None, "images to check by")
+    add_model_file(parser)
     add_report(parser)
 
 
 def run(arguments: argparse.Namespace) -> Outcome:
     """Check and report."""
-    from edge_sdk.workflows.check import CheckOptions, check
+    from edge_sdk.workflows.check import check
+    from edge_sdk.workflows.check_options import CheckOptions
 
     options = CheckOptions(
         reference=arguments.reference,
@@ -37,5 +48,6 @@ def run(arguments: argparse.Namespace) -> Outcome:
         samples=arguments.samples,
         seed=arguments.seed,
         label_offset=arguments.label_offset,
+        file=model_file_options(arguments),
     )
     return report_outcome(check(arguments.bundle, arguments.data, options), arguments.report)

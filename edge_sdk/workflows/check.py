@@ -1,62 +1,32 @@
-"""Workflow: does the bundle's artifact answer as the original did, on these images?"""
+"""Workflow: does an artifact answer as the original did, on these images?"""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
-from numpy.typing import NDArray
 
 from device_profiles.errors import (
     BundleError,
     EngineError,
     GateError,
     MissingError,
-    ModelError,
     RequestError,
 )
 from edge_sdk.report import Report
+from edge_sdk.workflows.check_file import check_file
+from edge_sdk.workflows.check_options import CheckOptions
 from edge_sdk.workflows.check_report import Row, check_report
 from edge_sdk.workflows.data import CALIBRATION, Frames, digests
-from edge_sdk.workflows.limits import check_budget
 from edge_sdk.workflows.measure import Question, Run, classes_of, compare, map_labels
+from edge_sdk.workflows.reference import Subject, original, runner
 from runtime.bundle import Bundle, opened
 from runtime.datasets import Dataset, Sampling, open_dataset
 from runtime.engines import Engine, EngineOptions
 from runtime.golden import Replay, replay
 from runtime.host import host
 from runtime.labels import LabelMap
-from runtime.preprocess import normalize
-
-if TYPE_CHECKING:
-    from converters.capture import Captured
-
-
-@dataclass(frozen=True)
-class CheckOptions:
-    """What may be said of a check beside bundle and data.
-
-    `reference` is the MODEL that the bundle was made from (with `weights`), or what `capture`
-    returned for it; without it the bundle's own float32 artifact is the reference. `max_drop` is
-    a gate in points. `samples` images are taken (None: all).
-    """
-
-    reference: str | Captured | None = None
-    weights: Path | None = None
-    max_drop: float | None = None
-    samples: int | None = None
-    seed: int = 0
-    label_offset: int | None = None
-
-    def __post_init__(self) -> None:
-        check_budget(self.max_drop)
-        if self.weights is not None and not isinstance(self.reference, str):
-            raise RequestError(
-                f"weights {self.weights} belong to no reference; pass --reference MODEL as well"
-            )
+from runtime.model_file import is_model_file
 
 
 @dataclass(frozen=True)
@@ -77,9 +47,15 @@ def check(
     golden set, an artifact is computed exactly as its file defines it; the report says so. The
     report's gates fail when golden outputs are not reproduced or `max_drop` is exceeded. Raises
     RequestError and its kin for bad input, EngineError when the reference cannot run here.
+
+    `bundle` may be a .tflite file: see `check_file`.
     """
+    options = options or CheckOptions()
+    if is_model_file(bundle):
+        return check_file(Path(str(bundle)), data, options)
+    options.file.refuse(bundle)
     with opened(bundle) as found:
-        return _check(found, data, options or CheckOptions())
+        return _check(found, data, options)
 
 
 def _check(bundle: Bundle, data: str | Path, options: CheckOptions) -> Report:
@@ -90,7 +66,7 @@ def _check(bundle: Bundle, data: str | Path, options: CheckOptions) -> Report:
     contenders = _contenders(bundle)
     outputs = tuple(spec.name for spec in bundle.manifest.artifacts[0].outputs)
     question = Question(frames, bundle.manifest.task, outputs, labels)
-    runs = {rung: _runner(contender.engine) for rung, contender in contenders.items()}
+    runs = {rung: runner(contender.engine) for rung, contender in contenders.items()}
     results = compare(question, reference, runs)
     rows = []
     for rung, contender in contenders.items():
@@ -119,49 +95,16 @@ def _label_map(bundle: Bundle, dataset: Dataset, options: CheckOptions) -> Label
 
 def _reference(bundle: Bundle, options: CheckOptions) -> tuple[str, Run]:
     if options.reference is not None:
-        return _original(bundle, options.reference, options.weights)
+        outputs = bundle.manifest.artifacts[0].outputs
+        subject = Subject(bundle.manifest.input, outputs, "the bundle")
+        return original(options.reference, options.weights, subject)
     for rung, artifact in enumerate(bundle.manifest.artifacts):
         if artifact.precision == "fp32":
             engine = bundle.open_engine(rung, EngineOptions(simulate=True))
-            return "the bundle's own float32 artifact", _runner(engine)
+            return "the bundle's own float32 artifact", runner(engine)
     raise RequestError(
         f"{bundle.path} holds no float32 artifact to compare with; pass --reference MODEL"
     )
-
-
-def _original(bundle: Bundle, model: str | Captured, weights: Path | None) -> tuple[str, Run]:
-    contract = bundle.manifest.input
-    if isinstance(model, str):
-        from converters.loaders import LoadOptions, load_model
-
-        name, captured = model, load_model(model, LoadOptions(weights, contract))
-    else:
-        name, captured = f"the original {model.name}", model
-    _check_fits(bundle, captured, name)
-
-    def run(frames: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        return captured.reference(normalize(frames, contract))
-
-    return name, run
-
-
-def _check_fits(bundle: Bundle, captured: Captured, name: str) -> None:
-    """Raise ModelError when a reference cannot be the one that the bundle was made from."""
-    from converters.graphs import shape_of
-
-    graph = captured.graph.graph
-    frame = sorted(shape_of(graph.inputs[0])[1:])  # height, width and channels in either layout
-    answers = [shape_of(value)[1:] for value in graph.outputs]
-    wanted = [spec.shape[1:] for spec in bundle.manifest.artifacts[0].outputs]
-    if frame != sorted(bundle.manifest.input.shape) or answers != wanted:
-        raise ModelError(
-            f"{name} takes {shape_of(graph.inputs[0])} and answers {answers}, the bundle "
-            f"{bundle.manifest.input.shape} and {wanted}; give the model that it was made from"
-        )
-
-
-def _runner(engine: Engine) -> Run:
-    return lambda frame: engine.run([frame])
 
 
 def _contenders(bundle: Bundle) -> dict[int, _Contender]:

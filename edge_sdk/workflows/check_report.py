@@ -16,12 +16,12 @@ from runtime.manifest import Artifact
 
 @dataclass(frozen=True)
 class Row:
-    """One artifact in a check: how it compares (JSON-ready), its golden replay, and, where it was
-    not computed by this machine's kernels, the reason."""
+    """One artifact in a check: how it compares (JSON-ready), its golden replay (None for a file,
+    which has no golden set), and, where it was not computed by this machine's kernels, why."""
 
     artifact: Artifact
     comparison: Mapping[str, Any]
-    golden: Replay
+    golden: Replay | None = None
     why_simulated: str = ""
 
     @property
@@ -44,7 +44,7 @@ class Row:
             "size_bytes": self.artifact.file.size,
             "arithmetic": self.arithmetic,
             "why_simulated": self.why_simulated or None,
-            "golden": self.golden.to_json(),
+            "golden": self.golden.to_json() if self.golden else None,
             **self.comparison,
         }
 
@@ -56,18 +56,28 @@ def check_report(facts: Mapping[str, Any], rows: list[Row], max_drop: float | No
     """
     labelled = rows[0].comparison.get("reference") is not None
     classified = "agreement" in rows[0].comparison
-    gates = [Gate(f"golden set, {row.name}", row.golden.passed, row.golden.reason) for row in rows]
+    gates = [
+        Gate(f"golden set, {row.name}", row.golden.passed, row.golden.reason)
+        for row in rows
+        if row.golden
+    ]
     if max_drop is not None:
         gates.append(_budget(rows[0], max_drop))
     return Report(
-        title=f"{facts['bundle']['name']} for {facts['profile']}",
+        title=_title(facts),
         summary=_summary(rows[0], facts),
         tables=((_answers if classified else _outputs)(rows, facts["reference"]),),
         charts=(_chart(rows),) if labelled else (),
         gates=tuple(gates),
         facts={**facts, "artifacts": [row.to_json() for row in rows]},
-        notes=tuple(_notes(rows, facts)),
+        notes=tuple(remarks(rows, facts)),
     )
+
+
+def _title(facts: Mapping[str, Any]) -> str:
+    if "file" in facts:
+        return str(facts["file"]["name"])
+    return f"{facts['bundle']['name']} for {facts['profile']}"
 
 
 def _budget(row: Row, max_drop: float) -> Gate:
@@ -142,8 +152,11 @@ def _summary(row: Row, facts: Mapping[str, Any]) -> str:
     return f"{said}{lost}, n = {c['n']}."
 
 
-def _notes(rows: list[Row], facts: Mapping[str, Any]) -> list[str]:
-    notes = []
+def remarks(rows: list[Row], facts: Mapping[str, Any]) -> list[str]:
+    """Return what else must be known to judge the figures."""
+    notes = list(facts.get("said", ()))
+    if "file" in facts:
+        notes.append("there is no golden set and nothing was replayed: a file is no bundle")
     if facts["labels"]:
         notes.append(f"classes matched {facts['labels']}")
     for row in rows:

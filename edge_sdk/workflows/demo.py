@@ -21,7 +21,8 @@ from converters.zoo import digits
 from device_profiles.errors import OutputError
 from edge_sdk.report import Bar, Bars, Gate, Point, Report, Scatter, Table, write_page
 from edge_sdk.workflows.cells import percent, points, share
-from edge_sdk.workflows.check import CheckOptions, check
+from edge_sdk.workflows.check import check
+from edge_sdk.workflows.check_options import CheckOptions
 from edge_sdk.workflows.convert import ConvertOptions, convert
 from edge_sdk.workflows.run import open_pipeline
 from runtime.bundle import open_bundle

@@ -9,15 +9,22 @@ from typing import Any
 from device_profiles.errors import BundleError
 from edge_sdk.report import Report, Table
 from edge_sdk.workflows.cells import percent, points
+from edge_sdk.workflows.inspect_file import inspect_file
 from runtime.bundle import Bundle, opened
 from runtime.manifest import Artifact, Manifest
+from runtime.model_file import is_model_file
 
 # Ours nest 7 deep; Python's own recursion ends at some hundreds.
 _DEEPEST = 32
 
 
 def inspect(bundle: str | Path | Bundle) -> Report:
-    """Open and verify a bundle and describe it; BundleError when it is not to be trusted."""
+    """Open and verify a bundle and describe it; BundleError when it is not to be trusted.
+
+    `bundle` may be a .tflite file: see `inspect_file`.
+    """
+    if is_model_file(bundle):
+        return inspect_file(Path(str(bundle)))
     with opened(bundle) as found:
         path, manifest, identity = found.path, found.manifest, found.id
     _check_depth(path, [manifest.profile, manifest.requires, manifest.recipe, manifest.evidence])
