@@ -100,7 +100,9 @@ def quantize(
     name_nodes(graph.graph)
     add_missing_biases(graph)
     statistics = observe(graph, frames)
-    plan = make_plan(graph, statistics.ranges, recipe.scheme, writer.KERNELS)
+    plan = make_plan(
+        graph, statistics.ranges, recipe.scheme, writer.kernels(recipe.activation_type)
+    )
     if recipe.bias_correction:
         few = list(islice(iter(frames), CORRECTION_SAMPLES))
         graph = correct_biases(graph, plan, few, writer.lower)

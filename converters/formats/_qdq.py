@@ -47,6 +47,9 @@ class _Writer:
         if name in self._plan.absorbed:
             # Saturation at the output's grid does it: quantize what was before it.
             self._store(name_of(node.outputs[0]), self._as_float(name_of(node.inputs[0])))
+        elif name in self._plan.shifts:
+            # The same integers, read with another zero point.
+            self._ints[name_of(node.outputs[0])] = self._ints[name_of(node.inputs[0])]
         elif name in self._plan.moves:
             self._move(node)
         elif name in self._plan.integer and node.op_type in WEIGHTED:

@@ -42,11 +42,13 @@ def _moves(node: ir.Node) -> bool:
     return node.op_type in _MOVES
 
 
-KERNELS = Kernels(
-    integer=lambda node: node.op_type in _INTEGER,
-    moves=_moves,
-    float_output=frozenset({"Gemm"}),
-)
+def kernels(activation_type: str) -> Kernels:
+    """Return which nodes onnxruntime computes on 8-bit integers; signed or not is the same."""
+    return Kernels(
+        integer=lambda node: node.op_type in _INTEGER,
+        moves=_moves,
+        float_output=frozenset({"Gemm"}),
+    )
 
 
 def lower(model: ir.Model, plan: Plan) -> ir.Model:

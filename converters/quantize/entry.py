@@ -3,9 +3,11 @@
 After the passes a net begins with Cast, Transpose, Sub(mean), Conv. In integers the Sub would be
 a float island on the largest tensor of the net. Convolution is linear, so the mean can go into
 the bias, except where zero padding means "mean" and not "byte 0": there the border is laid
-around the bytes by hand, each channel with its own mean, rounded to a byte. Everything inside is
-exact; the border is off by at most half a grey level, so an output that sees it by at most half
-the sum of the magnitudes of the weights that lie on the border.
+around the bytes by hand, each channel with its own mean, rounded to a byte. Where all channels
+have the same rounded mean, nothing has to be laid: that byte is subtracted, which a grid does by
+its zero point, and padding is what it always was. Everything inside is exact; the border is off
+by at most half a grey level, so an output that sees it by at most half the sum of the magnitudes
+of the weights that lie on the border.
 """
 
 from __future__ import annotations
@@ -86,36 +88,30 @@ def _says_its_padding(conv: ir.Node) -> bool:
 
 def _rewrite(model: ir.Model, sub: ir.Node) -> None:
     conv = next(iter(sub.outputs[0].uses())).node
-    weight = np.asarray(constant(conv.inputs[1]), np.float64)
-    mean = np.broadcast_to(
-        np.asarray(constant(sub.inputs[1]), np.float64).reshape(-1), (weight.shape[1],)
-    )
-    bias = constant(conv.inputs[2]) if len(conv.inputs) > 2 else None
-    moved = (0 if bias is None else bias) - np.einsum("ochw,c->o", weight, mean)
-    new_bias = initializer(
-        model, f"{name_of(conv.inputs[1])}/bias_from_bytes", moved.astype(np.float32)
-    )
-    pixels = _border(model, sub, conv, np.rint(mean))
-    node = ir.node(
-        "Conv",
-        [pixels, conv.inputs[1], new_bias],
-        attributes={
-            "strides": integers(conv, "strides", (1, 1)),
-            "dilations": integers(conv, "dilations", (1, 1)),
-            "pads": (0, 0, 0, 0),
-            "group": 1,
-            "kernel_shape": weight.shape[2:],
-        },
-        name=conv.name,
-    )
-    old, new = conv.outputs[0], node.outputs[0]
-    new.shape, new.type = old.shape, old.type
-    model.graph.insert_before(conv, node)
-    name = name_of(old)
-    ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
-    model.graph.remove([conv], safe=True)
+    channels = np.asarray(constant(conv.inputs[1])).shape[1]
+    given = np.asarray(constant(sub.inputs[1]), np.float64).reshape(-1)
+    mean = np.broadcast_to(given, (channels,))
+    byte = np.rint(mean)
+    if (byte == byte[0]).all() and any(integers(conv, "pads", (0, 0, 0, 0))):
+        _add_to_bias(model, conv, byte - mean)
+        whole = initializer(model, "mean_byte", np.array(byte[0], np.float32))
+        sub.replace_input_with(1, whole)
+        return
+    pixels = _border(model, sub, conv, byte)
+    _add_to_bias(model, conv, -mean)
+    conv.replace_input_with(0, pixels)
+    conv.attributes["pads"] = ir.AttrInt64s("pads", (0, 0, 0, 0))
     model.graph.remove([sub], safe=True)
-    new.name = name
+
+
+def _add_to_bias(model: ir.Model, conv: ir.Node, inputs: NDArray[np.float64]) -> None:
+    """Add to the bias of `conv` what it computes from one number per input channel."""
+    weight = np.asarray(constant(conv.inputs[1]), np.float64)
+    bias = constant(conv.inputs[2]) if len(conv.inputs) > 2 else None
+    moved = (0 if bias is None else bias) + np.einsum("ochw,c->o", weight, inputs)
+    name = f"{name_of(conv.inputs[1])}/bias_from_bytes"
+    conv.resize_inputs(3)
+    conv.replace_input_with(2, initializer(model, name, moved.astype(np.float32)))
 
 
 def _border(model: ir.Model, sub: ir.Node, conv: ir.Node, mean: NDArray[np.float64]) -> ir.Value:

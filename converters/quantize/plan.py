@@ -46,12 +46,16 @@ class Kernels:
     """Which nodes an engine computes on 8-bit integers.
 
     `integer` nodes have kernels that requantize; `moves` only move numbers, so that they run on
-    the integers themselves; `float_output` ops may hand out float without a grid.
+    the integers themselves; `float_output` ops may hand out float without a grid. Kernels that
+    have no choice give their result on the grid of their first input (`keeps`), or on a `fixed`
+    one of the dtype.
     """
 
     integer: Callable[[ir.Node], bool]
     moves: Callable[[ir.Node], bool]
-    float_output: frozenset[str]
+    float_output: frozenset[str] = frozenset()
+    keeps: Callable[[ir.Node], bool] = lambda node: False
+    fixed: Callable[[ir.Node, np.dtype[np.integer]], Grid | None] = lambda node, dtype: None
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,8 @@ class Plan:
 
     `integer` holds the names of nodes computed in integers, `moves` of nodes that run on the
     integers themselves, `absorbed` of Relu and Clip nodes that the saturation of their output's
-    grid already does, `kept_float` the reason for every other node.
+    grid already does, `shifts` of Sub nodes that the zero point of their output's grid already
+    does, `kept_float` the reason for every other node.
     """
 
     values: dict[str, Grid] = field(default_factory=dict)
@@ -78,6 +83,7 @@ class Plan:
     integer: set[str] = field(default_factory=set)
     moves: set[str] = field(default_factory=set)
     absorbed: set[str] = field(default_factory=set)
+    shifts: set[str] = field(default_factory=set)
     kept_float: dict[str, str] = field(default_factory=dict)
 
 
@@ -113,6 +119,8 @@ class _Planner:
             self.plan.moves.add(name)
         elif self._absorbs(node):
             self.plan.absorbed.add(name)
+        elif self._shifts(node):
+            self.plan.shifts.add(name)
         elif self._kernels.moves(node) and self._one_grid(node):
             self._move(node)
         elif self._computes(node):
@@ -135,6 +143,18 @@ class _Planner:
             and self._dtype == np.uint8
             and all(self._kernels.moves(n) or self._computes(n) for n in _readers(node))
         )
+
+    def _shifts(self, node: ir.Node) -> bool:
+        """Tell whether `node` subtracts a whole byte from bytes, and give its output that grid."""
+        grid = self._grid_of(next(activations(node))) if node.op_type == "Sub" else None
+        byte = constant(node.inputs[1]) if grid is not None else None
+        if grid is None or byte is None or byte.size != 1 or byte.item() not in range(256):
+            return False
+        if grid.dtype != np.uint8 or (float(grid.scale), grid.low) != (1.0, 0.0):
+            return False
+        moved = np.array(byte.item(), np.uint8)
+        self.plan.values[name_of(node.outputs[0])] = Grid(grid.scale, moved)
+        return True
 
     def _one_grid(self, node: ir.Node) -> bool:
         """Tell whether all numbers that `node` moves are, or can be, on the same grid."""
@@ -206,7 +226,16 @@ class _Planner:
         output = node.outputs[0]
         ends = node.op_type in self._kernels.float_output and output.is_graph_output()
         if not ends:
-            self.plan.values[name_of(output)] = self._grid(name_of(output))
+            self.plan.values[name_of(output)] = self._result(node)
+
+    def _result(self, node: ir.Node) -> Grid:
+        """Return the grid of what an integer node gives."""
+        fixed = self._kernels.fixed(node, self._dtype)
+        if fixed is not None:
+            return fixed
+        if self._kernels.keeps(node):
+            return self.plan.values[name_of(next(activations(node)))]
+        return self._grid(name_of(node.outputs[0]))
 
     def _constant(self, name: str, array: Array) -> None:
         low, high = float(np.min(array)), float(np.max(array))

@@ -18,7 +18,14 @@ from converters.loaders import LoadOptions, load_model
 from converters.passes import load_path
 from converters.produce import Prepared, Product, prepare, produce
 from converters.recipe import Recipe, recipes
-from device_profiles.errors import ContractError, DataError, ModelError, RequestError
+from device_profiles.errors import (
+    ContractError,
+    DataError,
+    EdgeError,
+    MissingError,
+    ModelError,
+    RequestError,
+)
 from device_profiles.profile import Profile
 from device_profiles.profile import load as load_profile
 from edge_sdk.workflows.data import CALIBRATION, Frames, digests, split
@@ -215,7 +222,10 @@ def _label_map(subject: Subject, judged: Dataset, options: ConvertOptions) -> La
 
 
 def _facts(subject: Subject, profile: Profile) -> dict[str, str]:
+    labels = {"edge_sdk.labels": "\n".join(subject.labels)} if subject.labels else {}
     return {
+        **labels,
+        "edge_sdk.name": subject.captured.name,
         "edge_sdk.input": json.dumps(subject.contract.to_json(), sort_keys=True),
         "edge_sdk.profile": profile.name,
         "edge_sdk.task": subject.task,
@@ -231,20 +241,22 @@ def _produce(
 ) -> tuple[dict[str, Product], dict[str, dict[str, Any]]]:
     """Make every artifact of the ladder once; and say why some could not be made.
 
-    That stops the work where it was asked for by name, and where it leaves nothing to fall back on.
+    Raises the reason when it leaves nothing at the precision asked for, or nothing to fall back on.
     """
     products: dict[str, Product] = {}
-    faults: dict[str, dict[str, Any]] = {}
+    faults: dict[str, EdgeError] = {}
     for recipe in ladder:
         if recipe.file in products or recipe.file in faults:
             continue
         try:
             products[recipe.file] = produce(prepared, recipe, frames, facts)
-        except ModelError as error:
-            if recipe.precision in ("fp32", options.precision):
-                raise
-            faults[recipe.file] = {"fault": str(error)}
-    return products, faults
+        except (ModelError, MissingError) as error:
+            faults[recipe.file] = error
+    made = {product.recipe.precision for product in products.values()}
+    for recipe in ladder:
+        if recipe.precision in {"fp32", options.precision} - made:
+            raise faults[recipe.file]
+    return products, {file: {"fault": str(error)} for file, error in faults.items()}
 
 
 def _judge(

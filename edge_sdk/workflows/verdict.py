@@ -137,10 +137,13 @@ def _too_large(candidate: Candidate, size_mb: float | None) -> str | None:
 
 
 def _gate(verdict: Verdict, precision: str) -> None:
-    faults = {verdict.candidates[i].recipe.precision: why for i, why in verdict.refused.items()}
-    if precision in faults or not verdict.kept:
-        named = precision if precision in faults else next(iter(faults))
-        raise GateError(
-            f"{named} {faults[named]}; nothing was written: give more calibration samples, "
-            "a wider --max-drop, or --precision auto"
-        )
+    kept = {candidate.recipe.precision for candidate in verdict.kept}
+    if kept and (precision == "auto" or precision in kept):
+        return
+    faults = [(verdict.candidates[i].recipe.precision, why) for i, why in verdict.refused.items()]
+    named = [fault for fault in faults if fault[0] == precision]
+    which, why = (named or faults)[0]
+    raise GateError(
+        f"{which} {why}; nothing was written: give more calibration samples, "
+        "a wider --max-drop, or --precision auto"
+    )

@@ -66,7 +66,7 @@ def optimised(data: bytes, folder: Path) -> Counter[str]:
 
 def plan_for(model: ir.Model, frames: list[Array], scheme: Scheme | None = None) -> Plan:
     ranges = observe(model, frames).ranges
-    return make_plan(model, ranges, scheme or Scheme(), onnx_format.KERNELS)
+    return make_plan(model, ranges, scheme or Scheme(), onnx_format.kernels("uint8"))
 
 
 def quantized(model: ir.Model, frames: list[Array], scheme: Scheme | None = None) -> bytes:

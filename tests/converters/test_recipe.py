@@ -11,9 +11,13 @@ from device_profiles.errors import RequestError
 from device_profiles.profile import Profile, load
 from device_profiles.sections import EngineRung
 
-# Engine, provider and precision of each rung, best first. LiteRT has no format here, so its rungs
-# are left out; so is int16x8, which nothing writes.
-CPU = [("onnxruntime", "cpu", precision) for precision in ("int8", "fp16", "fp32")]
+# Engine, provider and precision of each rung, best first.
+CPU = [
+    (engine, "cpu", precision)
+    for engine in ("onnxruntime", "litert")
+    for precision in ("int8", "fp16", "fp32")
+]
+FORMATS = {"onnxruntime": "onnx", "litert": "tflite"}
 ORIN = [
     ("onnxruntime", "tensorrt", "int8"),
     ("onnxruntime", "tensorrt", "fp16"),
@@ -39,7 +43,7 @@ def test_ladder_of_each_profile(name: str) -> None:
     found = recipes(load(name))
     assert [(r.engine, r.provider, r.precision) for r in found] == LADDERS[name]
     for recipe in found:
-        assert recipe.format == "onnx"
+        assert recipe.format == FORMATS[recipe.engine]
         assert recipe.per_channel
         assert recipe.bias_correction
         assert recipe.pair_safe == (name in PAIR_SAFE)
@@ -56,7 +60,8 @@ def test_ladder_of_each_profile(name: str) -> None:
 def test_a_precision_asked_for_is_followed_by_its_fallback(precision: str) -> None:
     found = recipes(load("raspberry-pi-5"), "onnx", precision)
     assert [recipe.precision for recipe in found] == [precision, "fp32"]
-    assert [r.precision for r in recipes(load("raspberry-pi-5"), precision="fp32")] == ["fp32"]
+    both = recipes(load("raspberry-pi-5"), precision="fp32")
+    assert [(r.format, r.precision) for r in both] == [("onnx", "fp32"), ("tflite", "fp32")]
 
 
 def test_a_rung_without_the_precision_asked_for_still_falls_back() -> None:
@@ -70,11 +75,11 @@ def test_a_rung_without_the_precision_asked_for_still_falls_back() -> None:
     ]
 
 
-@pytest.mark.parametrize("precision", ["int16x8", "int4", "INT8", ""])
+@pytest.mark.parametrize("precision", ["int4", "INT8", ""])
 def test_a_precision_that_no_rung_allows_is_an_error_that_names_those_it_does(
     precision: str,
 ) -> None:
-    with pytest.raises(RequestError, match=r"allows onnx: int8, fp16, fp32$") as caught:
+    with pytest.raises(RequestError, match=r"allows onnx: int8, fp16, fp32; tflite: ") as caught:
         recipes(load("raspberry-pi-5"), precision=precision)
     assert "raspberry-pi-5" in str(caught.value)
     assert f"precision {precision}" in str(caught.value)
@@ -88,7 +93,7 @@ def only(*rungs: EngineRung) -> Profile:
 def test_what_is_allowed_is_what_the_profile_and_the_format_have_in_common() -> None:
     profile = only(
         EngineRung("onnxruntime", "cpu", ("fp32", "int16x8")),
-        EngineRung("litert", "cpu", ("int8",)),
+        EngineRung("ncnn", "cpu", ("int8",)),
     )
     with pytest.raises(RequestError, match=r"allows onnx: fp32$"):
         recipes(profile, precision="int8")
@@ -96,8 +101,8 @@ def test_what_is_allowed_is_what_the_profile_and_the_format_have_in_common() -> 
 
 
 def test_engines_without_a_format_are_skipped_and_named_when_there_is_no_other() -> None:
-    with pytest.raises(RequestError, match=r"only engines without a format here \(litert\)"):
-        recipes(only(EngineRung("litert", "cpu", ("fp32", "int8"))))
+    with pytest.raises(RequestError, match=r"only engines without a format here \(ncnn\)"):
+        recipes(only(EngineRung("ncnn", "cpu", ("fp32", "int8"))))
 
 
 def test_an_unknown_format_is_an_error_with_the_nearest_name() -> None:

@@ -56,9 +56,9 @@ def onnx_file(captured: Captured, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture(scope="session")
 def bundle(captured: Captured, digits: Digits, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle for another architecture than most hosts', int8 first, float32 behind it."""
+    """A bundle for another architecture than most hosts': ONNX, int8 first, float32 behind it."""
     path = tmp_path_factory.mktemp("bundle") / "digits.edge"
-    convert(captured, DEVICE, path, digits.train, ConvertOptions(samples=SAMPLES))
+    convert(captured, DEVICE, path, digits.train, ConvertOptions(format="onnx", samples=SAMPLES))
     return path
 
 

@@ -55,9 +55,13 @@ def test_one_json_object(onnx_file: Path, digits: Digits, edge: Run, tmp_path: P
     with open_bundle(output) as bundle:
         assert (facts["id"], facts["name"]) == (bundle.id, "digits")
         assert facts["profile"]["arch"] == "aarch64"
-        assert [a.precision for a in bundle.manifest.artifacts] == ["int8", "fp32"]
-    assert set(facts["accuracy"]) == {f"models/model.{p}.onnx" for p in ("int8", "fp16", "fp32")}
-    assert facts["accuracy"]["models/model.fp32.onnx"]["agreement"]["value"] == 1
+        assert [(a.format, a.precision) for a in bundle.manifest.artifacts] == [
+            (name, precision) for name in ("onnx", "tflite") for precision in ("int8", "fp32")
+        ]
+    made = [f"{p}.{suffix}" for p in ("int8", "fp16", "fp32") for suffix in ("onnx", "tflite")]
+    assert set(facts["accuracy"]) == {f"models/model.{name}" for name in made}
+    for suffix in ("onnx", "tflite"):
+        assert facts["accuracy"][f"models/model.fp32.{suffix}"]["agreement"]["value"] == 1
     assert "capturing the model" in said.err
     assert list(tmp_path.iterdir()) == [output]
 
@@ -154,7 +158,7 @@ def test_same_bytes_in_another_process(onnx_file: Path, digits: Digits, tmp_path
 def test_precision_by_name(
     captured: Captured, digits: Digits, tmp_path: Path, precision: str, kept: list[str]
 ) -> None:
-    options = dataclasses.replace(OPTIONS, precision=precision, judges=20)
+    options = dataclasses.replace(OPTIONS, precision=precision, format="onnx", judges=20)
     done = convert(captured, DEVICE, tmp_path / "x.edge", digits.train, options)
     assert [artifact.precision for artifact in done.manifest.artifacts] == kept
     assert len(done.verdict.candidates) == len(kept)

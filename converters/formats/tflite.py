@@ -1,0 +1,54 @@
+"""TFLite artifacts for LiteRT, from the graph that the ONNX ones are written from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx_ir as ir
+
+from converters.formats import _half, _qdq
+from converters.formats._tflite.ops.base import fixed_grid, forms
+from converters.formats._tflite.write import written
+from converters.quantize.grid import Grid
+from converters.quantize.plan import Kernels, Plan
+
+ENGINE = "litert"
+SUFFIX = ".tflite"
+
+
+def kernels(activation_type: str) -> Kernels:
+    """Return which nodes LiteRT computes on integers of that type."""
+    wide = np.dtype(activation_type).itemsize == 2
+
+    def test(node: ir.Node, kind: str) -> bool:
+        form = None if node.domain else forms().get(node.op_type)
+        return form is not None and bool(getattr(form, kind)(node))
+
+    def fixed(node: ir.Node, dtype: np.dtype[np.integer]) -> Grid | None:
+        return fixed_grid(forms()[node.op_type], dtype)
+
+    return Kernels(
+        integer=lambda node: test(node, "wide" if wide else "integer"),
+        moves=lambda node: test(node, "moves"),
+        keeps=lambda node: forms()[node.op_type].keeps,
+        fixed=fixed,
+    )
+
+
+def lower(model: ir.Model, plan: Plan) -> ir.Model:
+    """Return the QDQ graph of a float graph under `plan`."""
+    return _qdq.quantized(model, plan)
+
+
+def halve(model: ir.Model, mode: str) -> ir.Model:
+    """Return the graph with weights in half precision; what computes in it is the engine's say."""
+    return _half.stored(model)
+
+
+def write(model: ir.Model, facts: Mapping[str, str]) -> bytes:
+    """Return the file, with `facts` in its metadata; the same input gives the same bytes.
+
+    Raises ModelError for an op without a form in TFLite, MissingError without ai-edge-litert.
+    """
+    return written(model, facts)
