@@ -2,7 +2,8 @@
 
     python -m runtime.engines._trial PROVIDER THREADS < MODEL
 
-loads a .tflite file, runs it once and says nothing; what goes wrong is the last line of stderr.
+loads a .tflite file, runs it once and says nothing; what goes wrong is the last line of standard
+output (interpreter and delegates talk on the other one).
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def try_out(model: bytes, options: EngineOptions) -> None:
             f"litert did not end within {PATIENCE_S:g} s when the model was tried out on "
             f"{options.provider}; get the file again, and see that the device answers"
         ) from error
-    said = done.stderr.decode(errors="replace").strip().splitlines()
+    said = done.stdout.decode(errors="replace").strip().splitlines()
     if done.returncode < 0:
         name = signal.Signals(-done.returncode).name
         raise EngineError(
@@ -55,7 +56,7 @@ def _main() -> int:
         engine = LiteRtEngine(sys.stdin.buffer.read(), options)
         engine.run(sample_inputs(engine.inputs))
     except EdgeError as error:
-        sys.stderr.write(f"\n{error}\n")
+        sys.stdout.write(f"\n{error}\n")
         return error.exit_code
     return 0
 

@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
@@ -45,8 +46,11 @@ def open_engine(model: bytes, options: EngineOptions) -> Engine:
     delegate is not there, crashes, or takes none of the operators.
     """
     if options.provider != _CPU:
-        _library(options.provider)  # what is not known or not there needs no trial
-        try_out(model, options)
+        library, _ = _library(options.provider)  # what is not known or not there needs no trial
+        by_path = options.provider.startswith(_BY_PATH)
+        # The child process works in another folder.
+        provider = f"{_BY_PATH}{library}" if by_path else options.provider
+        try_out(model, replace(options, provider=provider))
     return LiteRtEngine(model, options)
 
 
@@ -182,7 +186,6 @@ def _import() -> tuple[ModuleType, str]:
 def _library(provider: str) -> tuple[str, Mapping[str, str]]:
     """Return the delegate's library and options; EngineError when it is not on this machine."""
     if provider.startswith(_BY_PATH):
-        # The child process works in another folder.
         path = Path(provider.removeprefix(_BY_PATH)).absolute()
         if not path.is_file():
             raise EngineError(f"there is no delegate {path}; give the path of its shared library")
