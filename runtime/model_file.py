@@ -185,9 +185,10 @@ def _contract(file: TfliteFile, options: FileOptions) -> tuple[InputContract, st
 
 def _own_contract(file: TfliteFile) -> InputContract:
     try:
-        contract = InputContract.from_json(json.loads(file.facts["edge_sdk.input"]))
+        fields = json.loads(file.facts["edge_sdk.input"])
     except (ValueError, RecursionError) as error:
-        raise ContractError(f"its facts hold no preprocessing ({error:.60})") from error
+        raise ContractError("its facts hold no preprocessing; convert the model again") from error
+    contract = InputContract.from_json(fields)
     spec = file.inputs[0] if len(file.inputs) == 1 else None
     if spec is None or spec.dtype != "uint8" or spec.shape[1:] != contract.shape:
         raise ContractError("its facts belong to another model; convert the model again")
