@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from edge_sdk.workflows.run import RunOptions, open_pipeline
     from runtime.bundle import Bundle, open_bundle
     from runtime.contract import InputContract
+    from runtime.model_file import FileOptions
     from runtime.pipeline import Pipeline
 
 # Public name -> the module that has it, and its name there.
@@ -36,6 +37,7 @@ _HOMES = {
     "Conversion": ("edge_sdk.workflows.convert", "Conversion"),
     "ConvertOptions": ("edge_sdk.workflows.convert", "ConvertOptions"),
     "EdgeError": ("device_profiles.errors", "EdgeError"),
+    "FileOptions": ("runtime.model_file", "FileOptions"),
     "InputContract": ("runtime.contract", "InputContract"),
     "Pipeline": ("runtime.pipeline", "Pipeline"),
     "Profile": ("device_profiles.profile", "Profile"),
@@ -60,6 +62,7 @@ __all__ = [
     "Conversion",
     "ConvertOptions",
     "EdgeError",
+    "FileOptions",
     "InputContract",
     "Pipeline",
     "Profile",

@@ -13,11 +13,7 @@ pytest.importorskip("ai_edge_litert")
 
 from ai_edge_litert import schema_py_generated as schema
 
-from edge_sdk import CheckOptions, open_pipeline
-from edge_sdk.workflows.check import check
-from edge_sdk.workflows.run import RunOptions
-from runtime.contract import InputContract
-from runtime.model_file import FileOptions
+from edge_sdk import CheckOptions, FileOptions, InputContract, RunOptions, check, open_pipeline
 from tests.edge_sdk.cli_cases import Digits, Run, listing
 from tests.runtime.tflite_cases import T, build, facts, mean_model, theirs
 
