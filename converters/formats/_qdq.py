@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from converters.graphs import SETTINGS, Array, clone, constant, name_of, unused, value_names
 from converters.quantize.grid import Grid
-from converters.quantize.plan import WEIGHTED, Plan
+from converters.quantize.plan import PARAMETERS, Plan, is_weighted, per_output
 
 
 def quantized(model: ir.Model, plan: Plan) -> ir.Model:
@@ -52,10 +52,15 @@ class _Writer:
             self._ints[name_of(node.outputs[0])] = self._ints[name_of(node.inputs[0])]
         elif name in self._plan.moves:
             self._move(node)
-        elif name in self._plan.integer and node.op_type in WEIGHTED:
+        elif name in self._plan.integer and is_weighted(node):
             self._compute(node, self._weighted_inputs(node))
         elif name in self._plan.integer:
-            self._compute(node, [self._operand(v) for v in node.inputs])
+            plain = PARAMETERS.get(node.op_type, ())
+            inputs = [
+                self._plain(v) if i in plain else self._operand(v)
+                for i, v in enumerate(node.inputs)
+            ]
+            self._compute(node, inputs)
         else:
             self._compute(node, [self._plain(v) for v in node.inputs])
 
@@ -125,7 +130,8 @@ class _Writer:
         inputs: list[ir.Value | None] = [self._as_float(data), self._weight(weight, array, grid)]
         bias = constant(node.inputs[2]) if len(node.inputs) > 2 else None
         if bias is not None:
-            scale = (self._plan.values[data].scale * grid.scale).astype(np.float32)
+            steps = per_output(node, array, grid.scale)
+            scale = np.asarray(self._plan.values[data].scale * steps, np.float32)
             axis = None if scale.ndim == 0 else 0
             wide = Grid(scale, np.zeros(scale.shape, np.int32), axis)
             inputs.append(self._weight(f"{node.name}/bias", bias, wide))

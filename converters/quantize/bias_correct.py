@@ -16,20 +16,21 @@ from numpy.typing import NDArray
 from converters.graphs import Array, clone, constant, initializer, name_of
 from converters.interpret import interpret
 from converters.quantize.calibrate import channel_mean, observe
-from converters.quantize.plan import WEIGHTED, Plan, has_plain_weight
+from converters.quantize.plan import BIASED, Plan, has_plain_weight, outputs_of
 
 Frames = NDArray[np.uint8]
 
 
 def add_missing_biases(model: ir.Model) -> None:
-    """Give every Conv and Gemm that can be quantized a bias, so that there is one to correct."""
+    """Give every layer with weights that can be quantized a bias, so that there is one to correct."""
     for node in list(model.graph):
         given = len(node.inputs) > 2 and node.inputs[2] is not None
-        if given or not has_plain_weight(node):
+        if given or node.op_type not in BIASED or not has_plain_weight(node):
             continue
         weight = constant(node.inputs[1])
         assert weight is not None
-        bias = initializer(model, f"{node.name}/zero_bias", np.zeros(len(weight), np.float32))
+        zeros = np.zeros(outputs_of(node, weight), np.float32)
+        bias = initializer(model, f"{node.name}/zero_bias", zeros)
         node.resize_inputs(3)
         node.replace_input_with(2, bias)
 
@@ -49,7 +50,7 @@ def correct_biases(
     layers = {
         node.name or "": node
         for node in corrected.graph
-        if node.op_type in WEIGHTED and (node.name or "") in plan.integer
+        if node.op_type in BIASED and (node.name or "") in plan.integer
     }
     wanted = {name: name_of(node.outputs[0]) for name, node in layers.items()}
     means = observe(model, frames, mean_of=list(wanted.values())).means
@@ -57,7 +58,7 @@ def correct_biases(
 
     def visit(node: ir.Node, results: list[Array]) -> list[Array]:
         name = node.name or ""
-        if node.op_type not in WEIGHTED or name not in wanted:
+        if node.op_type not in BIASED or name not in wanted:
             return results
         now = np.mean([channel_mean(r) for r in results], axis=0)
         errors[name] = now - means[wanted[name]]

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from converters.graphs import (
+    SETTINGS,
     Array,
     activations,
     constant,
@@ -20,17 +21,26 @@ from converters.graphs import (
 from converters.quantize.calibrate import Range
 from converters.quantize.grid import Grid, WeightRule, activation_grid, weight_grid
 
-# Ops with a weight (input 1) and an optional int32 bias (input 2). Output channels lie along the
-# weight's first axis: a Gemm of another form than the passes give it is left in float.
-WEIGHTED = ("Conv", "Gemm")
+# Ops with a weight (input 1) and an optional int32 bias (input 2): a Gemm of another form than the
+# passes give it is left in float.
+BIASED = ("Conv", "Gemm", "ConvTranspose")
+
+# Inputs that are numbers about the work: no integer kernel wants them on a grid.
+PARAMETERS = {**SETTINGS, "Clip": (1, 2), "Pow": (1,)}
 
 # Half of what int32 holds: the other half is for the sum of products (up to 33,000 of 8 bits).
 BIAS_LIMIT = 2.0**30
 
 
+def is_weighted(node: ir.Node) -> bool:
+    """Tell whether `node` is an op with weights: one of `BIASED`, or MatMul with a matrix."""
+    matrix = constant(node.inputs[1]) if node.op_type == "MatMul" else None
+    return node.op_type in BIASED or (matrix is not None and matrix.ndim == 2)
+
+
 def has_plain_weight(node: ir.Node) -> bool:
-    """Tell whether `node` is WEIGHTED by constants, a row and perhaps a bias per output channel."""
-    weight = constant(node.inputs[1]) if node.op_type in WEIGHTED else None
+    """Tell whether `node` has constant weights, and perhaps a bias of one number per output."""
+    weight = constant(node.inputs[1]) if is_weighted(node) else None
     given = node.inputs[2] if len(node.inputs) > 2 else None
     bias = constant(given)
     if weight is None or (given is not None and bias is None):
@@ -38,7 +48,35 @@ def has_plain_weight(node: ir.Node) -> bool:
     scales = [node.attributes[a].as_float() for a in ("alpha", "beta") if a in node.attributes]
     turned = (integer(node, "transA", 0), integer(node, "transB", 0))
     as_is = turned == (0, 1) and all(scale == 1.0 for scale in scales)
-    return (bias is None or bias.shape == weight.shape[:1]) and (node.op_type != "Gemm" or as_is)
+    fits = bias is None or bias.shape == (outputs_of(node, weight),)
+    return fits and (node.op_type != "Gemm" or as_is)
+
+
+def weight_axis(node: ir.Node, weight: Array) -> int:
+    """Return along which axis of its weight the output channels of `node` lie.
+
+    Those of ConvTranspose (in, out / group, ...) repeat for each group. Where each group is one
+    input channel, that one stands for the outputs made of it.
+    """
+    if node.op_type == "ConvTranspose":
+        return 0 if integer(node, "group", 1) == len(weight) > 1 else 1
+    return 1 if node.op_type == "MatMul" else 0
+
+
+def outputs_of(node: ir.Node, weight: Array) -> int:
+    """Return how many output channels the weight of `node` makes."""
+    if node.op_type == "ConvTranspose":
+        return int(weight.shape[1]) * integer(node, "group", 1)
+    return int(weight.shape[weight_axis(node, weight)])
+
+
+def per_output(node: ir.Node, weight: Array, scale: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return one step per output channel of `node`, given the steps of its weight's channels."""
+    if scale.ndim == 0 or node.op_type != "ConvTranspose":
+        return scale
+    times = outputs_of(node, weight) // len(scale)
+    first = weight_axis(node, weight) == 0
+    return np.repeat(scale, times) if first else np.tile(scale, times)
 
 
 @dataclass(frozen=True)
@@ -172,7 +210,7 @@ class _Planner:
     def _computes(self, node: ir.Node) -> bool:
         if not self._kernels.integer(node):
             return False
-        if node.op_type in WEIGHTED:
+        if is_weighted(node):
             return has_plain_weight(node)
         values = list(activations(node))
         return bool(values) and all(
@@ -212,14 +250,14 @@ class _Planner:
     def _integer(self, node: ir.Node) -> None:
         self.plan.integer.add(node.name or "")
         for position, value in enumerate(node.inputs):
-            if value is None:
+            if value is None or position in PARAMETERS.get(node.op_type, ()):
                 continue
             name = name_of(value)
             array = constant(value)
             if array is None:
                 if name not in self.plan.values:
                     self.plan.values[name] = self._grid(name)
-            elif node.op_type not in WEIGHTED:
+            elif not is_weighted(node):
                 self._constant(name, array)
             elif position == 1:
                 self._weight(node, name, array)
@@ -238,6 +276,8 @@ class _Planner:
         return self._grid(name_of(node.outputs[0]))
 
     def _constant(self, name: str, array: Array) -> None:
+        if array.dtype.kind != "f" or not array.size:
+            return  # axes, shapes: they say what to do
         low, high = float(np.min(array)), float(np.max(array))
         self.plan.constants[name] = activation_grid(low, high, self._dtype, self._scheme.symmetric)
 
@@ -246,7 +286,8 @@ class _Planner:
         if name in self.plan.weights:  # several layers share it, and its grid
             least = np.maximum(least, self.plan.weights[name].scale)
         weight = array.astype(np.float32)
-        self.plan.weights[name] = weight_grid(weight, 0, self._rule(node, weight), least)
+        axis = weight_axis(node, weight)
+        self.plan.weights[name] = weight_grid(weight, axis, self._rule(node, weight), least)
 
     def _least_step(self, node: ir.Node) -> NDArray[np.float64]:
         """Return per output channel the weight step below which its bias would not fit int32.
@@ -257,9 +298,21 @@ class _Planner:
         """
         bias = constant(node.inputs[2]) if len(node.inputs) > 2 else None
         largest = np.zeros(1) if bias is None else np.abs(bias.astype(np.float64)) / BIAS_LIMIT
+        if bias is not None and node.op_type == "ConvTranspose":
+            largest = self._largest_of_channel(node, largest)
         step = float(self.plan.values[name_of(node.inputs[0])].scale)
         # Nor may the product of the two steps be less than float32 can divide by.
         return np.asarray(np.maximum(largest, np.finfo(np.float32).tiny) / step)
+
+    @staticmethod
+    def _largest_of_channel(node: ir.Node, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the largest number of the outputs that share a channel of the weight."""
+        weight = constant(node.inputs[1])
+        assert weight is not None
+        axis = weight_axis(node, weight)
+        count = weight.shape[axis]
+        rows = outputs.reshape((count, -1) if axis == 0 else (-1, count))
+        return np.asarray(rows.max(axis=1 - axis))
 
     def _rule(self, node: ir.Node, weight: Array) -> WeightRule:
         # Depthwise kernels multiply and add each product alone, in 32 bits: nothing saturates.

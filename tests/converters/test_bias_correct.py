@@ -15,7 +15,7 @@ from converters.produce import produce
 from converters.quantize.bias_correct import add_missing_biases, correct_biases
 from converters.quantize.calibrate import observe
 from converters.quantize.grid import WeightRule
-from converters.quantize.plan import WEIGHTED, Plan, Scheme
+from converters.quantize.plan import BIASED, Plan, Scheme
 from converters.recipe import Recipe
 from tests.converters.graph_cases import ops
 from tests.converters.quantize_cases import Array, camera, digits, plan_for, run, snr, some_frames
@@ -56,7 +56,7 @@ def net(seed: int) -> ir.Model:
 
 def means(model: ir.Model, plan: Plan, frames: list[Array]) -> dict[str, Array]:
     """Return the mean of every layer's channels in the artifact of `model`."""
-    names = {node.outputs[0].name or "": node for node in model.graph if node.op_type in WEIGHTED}
+    names = {node.outputs[0].name or "": node for node in model.graph if node.op_type in BIASED}
     lowered = onnx_format.lower(model, plan)
     there = {value.name for node in lowered.graph for value in node.outputs}
     # Before it is rounded to its grid, a value has a name of its own where it has a grid.
@@ -107,7 +107,7 @@ def test_only_biases_of_quantized_layers_change() -> None:
         for index, (was, now) in enumerate(zip(old.inputs, new.inputs, strict=True)):
             was_array, array = constant(was), constant(now)
             if was_array is not None and array is not None:
-                moves = old.op_type in WEIGHTED and index == 2 and old.outputs[0].name != "e"
+                moves = old.op_type in BIASED and index == 2 and old.outputs[0].name != "e"
                 assert np.array_equal(array, was_array) != moves
 
 

@@ -50,11 +50,23 @@ _VERSIONS_16 = {
 
 
 def version_of(code: str, inputs: Sequence[Tensor | None]) -> int:
-    """Return the version that an operator needs for the dtypes of its quantized inputs."""
+    """Return the version that an operator needs for the dtypes and shapes of its inputs."""
     widths = {t.dtype.itemsize for t in inputs if t is not None and t.grid is not None}
+    least = _version_of_shapes(code, [t.shape for t in inputs if t is not None])
     if 2 in widths:
-        return _VERSIONS_16.get(code, 1)
-    return _VERSIONS_8.get(code, 1) if 1 in widths else 1
+        return max(_VERSIONS_16.get(code, 1), least)
+    return max(_VERSIONS_8.get(code, 1) if 1 in widths else 1, least)
+
+
+def _version_of_shapes(code: str, shapes: Sequence[tuple[int, ...]]) -> int:
+    """Return the version in which an operator learnt to take inputs of these shapes."""
+    if code == "CONV_2D" and shapes[0][-1] != shapes[1][-1]:
+        return 6  # groups
+    if code == "TRANSPOSE_CONV" and len(shapes) == 4:
+        return 3  # a bias
+    if code == "FULLY_CONNECTED" and len(shapes[0]) != 2:
+        return 5  # all axes kept
+    return 1
 
 
 # XNNPACK and NEON kernels load whole vectors from constants.
@@ -156,7 +168,7 @@ class Builder:
             tensors=self._tensors,
             inputs=[tensor.index for tensor in inputs.values()],
             outputs=[tensor.index for tensor in outputs.values()],
-            operators=self._operators,
+            operators=self._read({tensor.index for tensor in outputs.values()}),
             name="main",
         )
         model = s.ModelT(
@@ -173,6 +185,15 @@ class Builder:
         file = flatbuffers.Builder(1 << 20)
         file.Finish(model.Pack(file), b"TFL3")
         return bytes(file.Output())
+
+    def _read(self, wanted: set[int]) -> list[Any]:
+        """Return the operators, in order, without those whose results nothing reads."""
+        kept = []
+        for operator in reversed(self._operators):
+            if wanted.intersection(operator.outputs):
+                wanted.update(operator.inputs)
+                kept.append(operator)
+        return kept[::-1]
 
     def _tensor(self, name: str, tensor: Tensor, buffer: int) -> Tensor:
         s = self.schema

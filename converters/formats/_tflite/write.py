@@ -14,8 +14,9 @@ from converters.formats._tflite.net import Kind, Net, same_grid
 from converters.formats._tflite.ops.base import forms
 from converters.formats._tflite.placed import Placed, identity
 from converters.formats._tflite.refuse import refusal
-from converters.graphs import clone, constant, name_nodes, name_of, to_bytes
+from converters.graphs import Array, clone, constant, name_nodes, name_of, to_bytes
 from converters.quantize.grid import Grid
+from converters.quantize.plan import PARAMETERS
 from device_profiles.errors import ModelError
 from runtime.engines import EngineOptions, open_engine
 
@@ -68,15 +69,23 @@ def _kinds(model: ir.Model) -> dict[str, Kind]:
                 probe.graph.outputs.append(value)
     engine = open_engine("onnxruntime", to_bytes(probe), EngineOptions(simulate=True))
     feeds = [np.zeros([max(d, 1) for d in spec.shape], spec.dtype) for spec in engine.inputs]
-    arrays = engine.run(feeds)
-    found = {
-        spec.name: Kind(array.shape, array.dtype)
-        for spec, array in zip(
-            (*engine.inputs, *engine.outputs), (*feeds, *map(np.asarray, arrays)), strict=True
-        )
-    }
+    specs, arrays = (*engine.inputs, *engine.outputs), map(np.asarray, engine.run(feeds))
+    found = {spec.name: a for spec, a in zip(specs, (*feeds, *arrays), strict=True)}
     engine.close()
-    return found
+    _note(model, found)
+    return {name: Kind(array.shape, array.dtype) for name, array in found.items()}
+
+
+def _note(model: ir.Model, seen: Mapping[str, Array]) -> None:
+    """Note the shapes that were seen, and the numbers that depend on shapes and constants only."""
+    for node in model.graph:
+        static = bool(node.inputs) and all(v is None or known(v) is not None for v in node.inputs)
+        for value in node.outputs:
+            array = seen.get(value.name or "")
+            if array is not None:
+                value.shape = ir.Shape(array.shape)
+                if static or node.op_type in ("Shape", "Size"):
+                    value.const_value = ir.tensor(array)
 
 
 def _input(net: Net, value: ir.Value) -> Placed:
@@ -157,10 +166,13 @@ def _width(node: ir.Node) -> int:
 
 def _in_integers(node: ir.Node) -> bool:
     """Tell whether the graph reads and writes `node` on grids: between Dequantize and Quantize."""
-    for value in node.inputs:
+    for index, value in enumerate(node.inputs):
         producer = None if value is None else value.producer()
-        real = producer is not None and producer.op_type == "DequantizeLinear"
-        if value is not None and not real and constant(value) is None:
+        if value is None or (producer is not None and producer.op_type == "DequantizeLinear"):
+            continue
+        array = constant(value)
+        setting = index in PARAMETERS.get(node.op_type, ())
+        if array is None or (array.dtype.kind == "f" and array.size and not setting):
             return False
     return all(
         not value.is_graph_output()

@@ -1,0 +1,93 @@
+"""Convolutions: normal, depthwise, grouped, dilated, with any padding."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import onnx_ir as ir
+
+from converters.formats._tflite.builder import Tensor
+from converters.formats._tflite.constants import Constant
+from converters.formats._tflite.net import Net
+from converters.formats._tflite.ops import _window
+from converters.formats._tflite.ops.base import Form, always
+from converters.formats._tflite.refuse import refusal
+from converters.graphs import integer, name_of
+
+
+def conv(net: Net, node: ir.Node) -> None:
+    """Write Conv as CONV_2D, or DEPTHWISE_CONV_2D where every channel has its own filters."""
+    weight = net.known(node, 1)
+    if weight is None:
+        raise refusal(node, "Conv is written with constant weights only")
+    if weight.array.ndim > 4:
+        raise refusal(node, "Conv is written in one or two dimensions only")
+    source, weight = _source(net, node, weight)
+    weight = in_two_dimensions(weight)
+    groups = integer(node, "group", 1)
+    window = _window.of_node(node, source, weight.array.shape[2:])
+    padding, tensor = _window.padded(net, source, window)
+    act, value = net.activation(node)
+    common = {"padding": padding, "fusedActivationFunction": act, **_steps_of(window)}
+    multiplier = len(weight.array) // groups
+    if groups > 1 and groups == source.shape[3]:
+        code, perm = "DEPTHWISE_CONV_2D", (1, 2, 3, 0)
+        options = net.options.DepthwiseConv2DOptionsT(depthMultiplier=multiplier, **common)
+    else:
+        code, perm = "CONV_2D", (0, 2, 3, 1)
+        options = net.options.Conv2DOptionsT(**common)
+    filters = net.constant(weight.transpose(perm), name_of(node.inputs[1]))
+    _window.put(net, value, code, [tensor, filters, bias(net, node, tensor, filters)], options)
+
+
+def _source(net: Net, node: ir.Node, weight: Constant) -> tuple[Tensor, Constant]:
+    """Return the image, channels last, and the weights in the order of its channels."""
+    source = net.read_loose(node)
+    if source.order is not None:
+        axis, indices = source.order
+        if axis == 1 and integer(node, "group", 1) == 1:
+            weight = replace(weight, array=weight.array[:, indices])
+            source = replace(source, order=None)
+        else:
+            source = net.settle(source)
+    return _window.image(net, source), weight
+
+
+def in_two_dimensions(weight: Constant) -> Constant:
+    """Return weights (.., .., k) as (.., .., 1, k), others as they are."""
+    first, second, *size = weight.array.shape
+    axis = None if weight.grid is None else weight.grid.axis
+    return weight if len(size) == 2 else weight.reshape((first, second, 1, *size), axis)
+
+
+def _steps_of(window: _window.Window) -> dict[str, int]:
+    names = ("strideH", "strideW", "dilationHFactor", "dilationWFactor")
+    return dict(zip(names, (*window.strides, *window.dilations), strict=True))
+
+
+def bias(net: Net, node: ir.Node, source: Tensor, weight: Tensor) -> Tensor:
+    """Return the bias of a weighted node, zeros where it has none.
+
+    For integers it is int32 in steps of (input step x weight step), int64 beside int16.
+    """
+    given = net.known(node, 2)
+    if given is None:
+        count = net.shape(node.outputs[0])[1]
+        given = Constant(np.zeros(count, np.float32))
+        if net.integer:
+            given = _steps(given, source, weight)
+    if given.grid is not None and source.dtype == np.int16:
+        zero = given.grid.zero_point.astype(np.int64)
+        given = Constant(given.array.astype(np.int64), replace(given.grid, zero_point=zero))
+    return net.constant(given, f"{node.name}/bias")
+
+
+def _steps(given: Constant, source: Tensor, weight: Tensor) -> Constant:
+    assert source.grid is not None and weight.grid is not None
+    scale = np.ravel(source.grid.scale * weight.grid.scale).astype(np.float32)
+    grid = replace(weight.grid, scale=scale, zero_point=np.zeros(len(scale), np.int32), axis=0)
+    return Constant(given.array.astype(np.int32), grid)
+
+
+OPS = {"Conv": Form(conv, integer=always, wide=always)}
