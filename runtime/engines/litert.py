@@ -34,18 +34,27 @@ DELEGATES: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "ethosu": ("libethosu_delegate.so", {}),  # NXP i.MX 93
     "vx": ("libvx_delegate.so", {}),  # NXP i.MX 8M Plus
 }
-_CPU = "cpu"
+# Provider -> its kernels on the CPU: XNNPACK's and, where it has none, LiteRT's optimised ones; the
+# latter alone; and plain loops, slow, which define what an operator means. They round otherwise.
+KERNELS: Mapping[str, str | None] = {
+    "cpu": None,
+    "builtin": "BUILTIN_WITHOUT_DEFAULT_DELEGATES",
+    "reference": "BUILTIN_REF",
+}
 _BY_PATH = "delegate:"
 
 
 def open_engine(model: bytes, options: EngineOptions) -> Engine:
     """Load a .tflite file.
 
+    `simulate` changes nothing: the integer arithmetic of a provider's kernels is the same function
+    on every CPU, so that what runs here is what is foretold.
+
     A delegate is tried out in a child process first, as broken ones crash. Raises MissingError
     without an interpreter, EngineError when the file is damaged or does not load, or when the
     delegate is not there, crashes, or takes none of the operators.
     """
-    if options.provider != _CPU:
+    if options.provider not in KERNELS:
         library, _ = _library(options.provider)  # what is not known or not there needs no trial
         by_path = options.provider.startswith(_BY_PATH)
         # The child process works in another folder.
@@ -84,7 +93,7 @@ class LiteRtEngine:
                 model_content=model,
                 num_threads=options.threads or len(os.sched_getaffinity(0)),
                 experimental_delegates=delegates,
-                **_reference_kernels(module, options.simulate),
+                **_kernels(module, options.provider),
             )
             if delegates:
                 self._require_nodes(len(self.file.operators))
@@ -191,13 +200,13 @@ def _library(provider: str) -> tuple[str, Mapping[str, str]]:
             raise EngineError(f"there is no delegate {path}; give the path of its shared library")
         return str(path), {}
     if provider not in DELEGATES:
-        known = [_CPU, *DELEGATES, f"{_BY_PATH}PATH"]
+        known = [*KERNELS, *DELEGATES, f"{_BY_PATH}PATH"]
         raise EngineError(f"litert has no provider {provider!r}; {hint(provider, known)}")
     return DELEGATES[provider]
 
 
 def _delegates(module: ModuleType, provider: str) -> list[Any]:
-    if provider == _CPU:
+    if provider in KERNELS:
         return []
     library, settings = _library(provider)
     try:
@@ -209,13 +218,17 @@ def _delegates(module: ModuleType, provider: str) -> list[Any]:
         ) from error
 
 
-def _reference_kernels(module: ModuleType, wanted: bool) -> dict[str, Any]:
-    """Return the argument for plain kernels, the same on every CPU, instead of XNNPACK's."""
-    if not wanted:
+def _kernels(module: ModuleType, provider: str) -> dict[str, Any]:
+    """Return the argument that chooses the kernels, where it has to be said."""
+    name = KERNELS.get(provider)
+    if name is None:
         return {}
     if not hasattr(module, "OpResolverType"):
-        raise EngineError("this tflite-runtime has no reference kernels; install a newer one")
-    return {"experimental_op_resolver_type": module.OpResolverType.BUILTIN_REF}
+        raise EngineError(
+            f"this tflite-runtime cannot choose the kernels of provider {provider}; "
+            "install a newer one, or ask for provider cpu"
+        )
+    return {"experimental_op_resolver_type": getattr(module.OpResolverType, name)}
 
 
 def _layouts(facts: Mapping[str, str]) -> Mapping[str, list[int]]:

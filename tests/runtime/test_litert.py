@@ -140,14 +140,14 @@ def _spied(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return seen
 
 
-def test_threads_and_simulation(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_and_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = _spied(monkeypatch)
     cores = len(os.sched_getaffinity(0))
-    for options in ({}, {"threads": 3}, {"simulate": True}):
+    for options in ({}, {"threads": 3}, {"provider": "reference"}, {"simulate": True}):
         _open(mean_model(), **options)
-    assert [named["num_threads"] for named in seen] == [cores, 3, cores]
+    assert [named["num_threads"] for named in seen] == [cores, 3, cores, cores]
     kernels = [named.get("experimental_op_resolver_type") for named in seen]
-    assert kernels == [None, None, interpreter.OpResolverType.BUILTIN_REF]
+    assert kernels == [None, None, interpreter.OpResolverType.BUILTIN_REF, None]
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_no_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_where_only_tflite_runtime_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An old one, without the choice of kernels: simulation is refused, not ignored."""
+    """An old one, without the choice of kernels: it is refused, not ignored."""
     old = types.ModuleType("tflite_runtime.interpreter")
     old.Interpreter = interpreter.Interpreter  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
@@ -203,8 +203,8 @@ def test_where_only_tflite_runtime_is(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = _open(mean_model())
     assert engine.version == "tflite-runtime 2.14"
     assert engine.run([IMAGE])[0].shape == (1, 3)
-    with pytest.raises(EngineError, match="no reference kernels"):
-        _open(mean_model(), simulate=True)
+    with pytest.raises(EngineError, match="cannot choose the kernels"):
+        _open(mean_model(), provider="reference")
 
 
 def test_unknown_and_absent_delegates() -> None:
