@@ -84,7 +84,8 @@ def listed(pack: Path, name: str, offset: int) -> list[tuple[Path, int]]:
 
 # The pack's figures come from another JPEG decoder and another rounding of the crop. Those two,
 # and whether 8-bit inputs are rounded to their steps or taken as bytes, move the three models by
-# 283 to 286, 274 to 281 and 442 to 446 of 500 (measured with Pillow): so a point to either side.
+# 283 to 286, 274 to 281 and 442 to 446 of 500 (the pack's figures, Pillow, and ours): so a point to
+# either side.
 IMAGENET = [
     ("mobilenet_v1_0.25_224_1_default_1", 283),
     ("mobilenet_v1_0.25_224_quant", 281),
