@@ -40,6 +40,7 @@ class Net:
         self.integer = False  # whether the node at hand computes on integers
         self._kinds = kinds
         self._reals: dict[int, Tensor] = {}
+        self._unshaped: dict[int, Tensor] = {}  # what a RESHAPE was made from, by its index
 
     # ---- What is known of the graph ----------------------------------------------------------
 
@@ -68,16 +69,16 @@ class Net:
         value = node.inputs[index]
         constant = known(value)
         if constant is not None:
-            tensor = self.constant(self._on_grid_of(node, constant), name_of(value))
+            tensor = self.constant(self.beside(node, constant), name_of(value))
             return Placed(tensor, identity(len(tensor.shape)))
         placed = self.values[name_of(value)]
         producer = None if value is None else value.producer()
         dequantized = producer is not None and producer.op_type == "DequantizeLinear"
         return self.real(placed) if dequantized and not self.integer else placed
 
-    def _on_grid_of(self, node: ir.Node, constant: Constant) -> Constant:
+    def beside(self, node: ir.Node, constant: Constant) -> Constant:
         """Return integers that `node` moves beside quantized ones on the grid of those."""
-        if constant.grid is not None or constant.array.dtype.itemsize != 1:
+        if constant.grid is not None or str(constant.array.dtype) not in ("uint8", "int8", "int16"):
             return constant
         beside = (self.values.get(v.name or "") for v in node.inputs if v is not None)
         grid = next((p.tensor.grid for p in beside if p is not None and p.tensor.grid), None)
@@ -115,6 +116,11 @@ class Net:
             return placed
         shape = placed.shape
         target = [shape[axis] for axis in perm]
+        data = placed.tensor.data
+        if data is not None and (placed.tensor.grid is None or placed.tensor.grid.axis is None):
+            moved = data.transpose([placed.perm.index(axis) for axis in perm])
+            tensor = self.builder.constant("moved", moved, placed.tensor.grid)
+            return Placed(tensor, perm, placed.order)
         if same_numbers(shape, placed.perm, perm):
             return Placed(self.reshape(placed.tensor, target), perm, placed.order)
         moves = np.array([placed.perm.index(axis) for axis in perm], np.int32)
@@ -125,7 +131,8 @@ class Net:
         return Placed(made, perm, placed.order)
 
     def reshape(self, tensor: Tensor, shape: Sequence[int]) -> Tensor:
-        """Return `tensor` in another shape."""
+        """Return `tensor` in another shape, made from what it was before any other shape."""
+        tensor = self._unshaped.get(tensor.index, tensor)
         if tensor.shape == tuple(shape):
             return tensor
         if tensor.data is not None and (tensor.grid is None or tensor.grid.axis is None):
@@ -134,6 +141,7 @@ class Net:
         target = self.builder.constant("shape", np.array(shape, np.int32))
         options = self.options.ReshapeOptionsT(newShape=list(shape))
         self.builder.operator("RESHAPE", [tensor, target], [made], options)
+        self._unshaped[made.index] = tensor
         return made
 
     def on_grid(self, tensor: Tensor, grid: Grid | None) -> Tensor:

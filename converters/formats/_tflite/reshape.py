@@ -54,6 +54,39 @@ def reshaped(old: Sequence[int], perm: Perm, new: Sequence[int]) -> Reshaped | N
     return Reshaped(_with_ones([axis for _, axis in sorted(places)], new), order)
 
 
+@dataclass(frozen=True)
+class Move:
+    """Move the numbers: a tensor seen as `shape`, its axes in the order `axes`, is the new one.
+
+    The value is then placed by `perm`: channels last where there are four axes, else as it is.
+    """
+
+    shape: Perm
+    axes: Perm
+    perm: Perm
+
+
+def moved(old: Sequence[int], perm: Perm, new: Sequence[int]) -> Move | None:
+    """Return the one move that makes a value of shape `old`, placed by `perm`, one of shape `new`.
+
+    None when the two have no common refinement.
+    """
+    atoms = _atoms(old, new)
+    if atoms is None or 0 in (*old, *new):
+        return None
+    of_old, of_new = _runs(old, atoms), _runs(new, atoms)
+    goal_perm = channels_last(4) if len(new) == 4 else identity(len(new))
+    flow = [atom for axis in perm for atom in of_old[axis]]
+    goal = [atom for axis in goal_perm for atom in of_new[axis]]
+    # Atoms that stay neighbours move as one.
+    places = [flow.index(atom) for atom in goal]
+    starts = [p for k, p in enumerate(places) if k == 0 or places[k - 1] != p - 1]
+    order = sorted(starts)
+    bounds = [*order, len(flow)]
+    sizes = tuple(prod(atoms[a] for a in flow[i:j]) for i, j in pairwise(bounds))
+    return Move(sizes, tuple(order.index(start) for start in starts), goal_perm)
+
+
 def _atoms(old: Sequence[int], new: Sequence[int]) -> list[int] | None:
     """Return the sizes of the common refinement, None when there is none."""
     cuts = sorted({*np.cumprod([1, *old]).tolist(), *np.cumprod([1, *new]).tolist()})
