@@ -42,6 +42,14 @@ class Prepared:
 
 
 @dataclass(frozen=True)
+class Observed:
+    """A float graph as integers want it, and what the calibration samples showed of it."""
+
+    graph: ir.Model
+    statistics: Statistics
+
+
+@dataclass(frozen=True)
 class Product:
     """One artifact: its bytes, its recipe, and what there is to say about it (JSON-ready).
 
@@ -67,46 +75,54 @@ def prepare(captured: Captured, contract: InputContract, extra: Iterable[Pass] =
 
 
 def produce(
-    prepared: Prepared, recipe: Recipe, frames: Iterable[Frames], facts: Mapping[str, str]
+    prepared: Prepared,
+    recipe: Recipe,
+    frames: Iterable[Frames],
+    facts: Mapping[str, str],
+    observed: Observed | None = None,
 ) -> Product:
     """Make the artifact of `recipe`. `frames` (each uint8 (1, H, W, C)) calibrate int8.
 
-    `frames` is walked more than once. `facts` go into the artifact's own metadata.
+    `frames` is walked more than once, unless they were `observed` for the same input type.
+    `facts` go into the artifact's own metadata.
     """
-    step(f"making {recipe.precision}")
+    step(f"making {recipe.format} {recipe.precision}")
     writer = load(FORMATS, recipe.format)
     facts = {**facts, "edge_sdk.precision": recipe.precision}
     if recipe.precision == "fp32":
         return Product(recipe, writer.write(prepared.graph, facts))
     if recipe.precision == "fp16":
         return Product(recipe, writer.write(writer.halve(prepared.graph, recipe.half), facts))
-    graph, plan, statistics = quantize(prepared.graph, recipe, frames)
+    observed = observed or look(prepared.graph, recipe, frames)
+    graph, plan = quantize(observed, recipe, frames)
     data = writer.write(writer.lower(graph, plan), facts)
-    return Product(recipe, data, _steps(graph, statistics), _notes(plan, statistics))
+    return Product(recipe, data, _steps(graph, observed.statistics), _notes(plan, observed))
 
 
-def quantize(
-    graph: ir.Model, recipe: Recipe, frames: Iterable[Frames]
-) -> tuple[ir.Model, Plan, Statistics]:
-    """Return the float graph with corrected biases, its plan, and the statistics behind it.
+def look(graph: ir.Model, recipe: Recipe, frames: Iterable[Frames]) -> Observed:
+    """Return the float graph as the integers of `recipe` want it, and its statistics.
 
-    Raises ModelError when the graph branches or loops, DataError when calibration finds nothing.
+    It serves every recipe with the same `activation_type`, whatever the format. Raises ModelError
+    when the graph branches or loops, DataError when calibration finds nothing.
     """
-    writer = load(FORMATS, recipe.format)
     graph = clone(graph)
     _check_straight(graph.graph)
     if recipe.activation_type == "uint8":
         absorb_mean(graph)
     name_nodes(graph.graph)
     add_missing_biases(graph)
-    statistics = observe(graph, frames)
-    plan = make_plan(
-        graph, statistics.ranges, recipe.scheme, writer.kernels(recipe.activation_type)
-    )
-    if recipe.bias_correction:
-        few = list(islice(iter(frames), CORRECTION_SAMPLES))
-        graph = correct_biases(graph, plan, few, writer.lower)
-    return graph, plan, statistics
+    return Observed(graph, observe(graph, frames))
+
+
+def quantize(observed: Observed, recipe: Recipe, frames: Iterable[Frames]) -> tuple[ir.Model, Plan]:
+    """Return the float graph with corrected biases, and the plan for the format's kernels."""
+    writer = load(FORMATS, recipe.format)
+    kernels = writer.kernels(recipe.activation_type)
+    plan = make_plan(observed.graph, observed.statistics.ranges, recipe.scheme, kernels)
+    if not recipe.bias_correction:
+        return observed.graph, plan
+    few = list(islice(iter(frames), CORRECTION_SAMPLES))
+    return correct_biases(observed.graph, plan, few, writer.lower), plan
 
 
 def _check_straight(graph: ir.Graph) -> None:
@@ -128,9 +144,9 @@ def _steps(graph: ir.Model, statistics: Statistics) -> dict[str, float]:
     return found
 
 
-def _notes(plan: Plan, statistics: Statistics) -> dict[str, Any]:
+def _notes(plan: Plan, observed: Observed) -> dict[str, Any]:
     return {
-        "calibration_frames": statistics.count,
+        "calibration_frames": observed.statistics.count,
         "integer_nodes": len(plan.integer),
         "moved_as_integers": len(plan.moves),
         "absorbed_activations": len(plan.absorbed),

@@ -47,6 +47,11 @@ class Recipe:
         )
 
     @property
+    def calibrates(self) -> bool:
+        """Whether activations become integers, whose grids samples have to show."""
+        return self.precision == "int8"
+
+    @property
     def file(self) -> str:
         """The artifact's path inside a bundle; recipes that differ only in provider share it."""
         return f"models/model.{self.precision}{load(FORMATS, self.format).SUFFIX}"

@@ -16,7 +16,7 @@ from converters.capture import Captured
 from converters.graphs import name_of, shape_of
 from converters.loaders import LoadOptions, load_model
 from converters.passes import load_path
-from converters.produce import Prepared, Product, prepare, produce
+from converters.produce import Observed, Prepared, Product, look, prepare, produce
 from converters.recipe import Recipe, recipes
 from device_profiles.errors import (
     ContractError,
@@ -245,11 +245,15 @@ def _produce(
     """
     products: dict[str, Product] = {}
     faults: dict[str, EdgeError] = {}
+    looks: dict[str, Observed] = {}  # the formats calibrate once, from the same numbers
     for recipe in ladder:
         if recipe.file in products or recipe.file in faults:
             continue
         try:
-            products[recipe.file] = produce(prepared, recipe, frames, facts)
+            if recipe.calibrates and recipe.activation_type not in looks:
+                looks[recipe.activation_type] = look(prepared.graph, recipe, frames)
+            observed = looks.get(recipe.activation_type)
+            products[recipe.file] = produce(prepared, recipe, frames, facts, observed)
         except (ModelError, MissingError) as error:
             faults[recipe.file] = error
     made = {product.recipe.precision for product in products.values()}

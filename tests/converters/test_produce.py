@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 
 from converters.capture import Captured
 from converters.graphs import to_bytes
-from converters.produce import CORRECTION_SAMPLES, prepare, produce, quantize
+from converters.produce import CORRECTION_SAMPLES, look, prepare, produce, quantize
 from converters.recipe import Recipe, recipes
 from device_profiles.errors import ContractError, DataError, ModelError
 from device_profiles.profile import load
@@ -81,7 +81,7 @@ def test_int8_says_what_was_done_and_how_wide_a_step_is() -> None:
 def test_quantize_leaves_the_prepared_graph_as_it_is() -> None:
     net = digits()
     before = to_bytes(net.prepared.graph)
-    quantize(net.prepared.graph, RECIPE, net.train[:4])
+    quantize(look(net.prepared.graph, RECIPE, net.train[:4]), RECIPE, net.train[:4])
     assert to_bytes(net.prepared.graph) == before
 
 
@@ -157,9 +157,10 @@ def test_the_mean_is_absorbed_for_bytes_alone() -> None:
     body = "y = Conv <pads = [1, 1, 1, 1]> (x, w, b)"
     prepared = prepare(foreign(body), IMAGENET)
     frames = some_frames(4)
-    graph, _, _ = quantize(prepared.graph, RECIPE, frames)
+    graph, _ = quantize(look(prepared.graph, RECIPE, frames), RECIPE, frames)
     assert "Sub" not in [node.op_type for node in graph.graph]
-    graph, plan, _ = quantize(prepared.graph, replace(RECIPE, activation_type="int8"), frames)
+    signed = replace(RECIPE, activation_type="int8")
+    graph, plan = quantize(look(prepared.graph, signed, frames), signed, frames)
     assert "Sub" in [node.op_type for node in graph.graph]
     assert any("Sub" in reason for reason in plan.kept_float.values())
 
@@ -183,7 +184,7 @@ def test_branches_are_refused_in_one_line(name: str | None) -> None:
     proto.graph.node.append(chosen)
     assert numpy_helper.to_array(proto.graph.initializer[1])
     with pytest.raises(ModelError, match=f"^{name or 'y'} is If, which branches") as caught:
-        quantize(ir.from_proto(proto), RECIPE, some_frames(1))
+        look(ir.from_proto(proto), RECIPE, some_frames(1))
     assert "\n" not in str(caught.value)
 
 
@@ -198,7 +199,7 @@ def test_results_of_varying_size_can_be_calibrated_and_corrected() -> None:
     model = camera(body, {k: constants[k] for k in "wbk"}, outputs=outputs, entry=entry)
     frames = some_frames(5)
     assert len({(one > 0).sum() for one in run(model, frames)[1]}) > 1
-    graph, plan, _ = quantize(model, RECIPE, frames)
+    graph, plan = quantize(look(model, RECIPE, frames), RECIPE, frames)
     assert len(plan.integer) == 2
     assert snr(run(model, frames)[0], run(graph, frames)[0]) > 25
 
