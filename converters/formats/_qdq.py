@@ -30,6 +30,8 @@ class _Writer:
         self._nodes: list[ir.Node] = []
         self._constants: dict[str, ir.Value] = {}
         self._initializers: list[ir.Value] = []
+        values = (value for node in model.graph for value in node.outputs)
+        self._shapes = {value.name: value.shape for value in values}
         self._taken = value_names(model.graph) - set(model.graph.initializers)
 
     def write(self) -> ir.Model:
@@ -159,6 +161,7 @@ class _Writer:
             self._float[name] = self._emit(
                 "DequantizeLinear", [self._ints[name], *parameters], name, {}
             )
+            self._float[name].shape = self._shapes.get(name)
         return self._float[name]
 
     def _grid(self, name: str, grid: Grid) -> list[ir.Value]:

@@ -34,8 +34,8 @@ class Window:
         return sizes[0], sizes[1]
 
 
-def of_node(node: ir.Node, image: Tensor, size: Sequence[int]) -> Window:
-    """Return the window of a Conv or pooling node over an image (N, H, W, C).
+def of_node(node: ir.Node, image: Pair, size: Sequence[int]) -> Window:
+    """Return the window of a Conv or pooling node over an image of that height and width.
 
     `size` is what the kernel has along each axis that the node knows: two, or one for a row.
     """
@@ -43,7 +43,7 @@ def of_node(node: ir.Node, image: Tensor, size: Sequence[int]) -> Window:
     bare = Window(both(size, 1), strides, dilations, (0, 0), (0, 0))
     how = automatic(node)
     if how in ("SAME_UPPER", "SAME_LOWER"):
-        totals = [same_padding(image.shape[1 + i], bare, i) for i in (0, 1)]
+        totals = [same_padding(image[i], bare, i) for i in (0, 1)]
         less, more = _pair([t // 2 for t in totals]), _pair([t - t // 2 for t in totals])
         begins, ends = (less, more) if how == "SAME_UPPER" else (more, less)
     else:
@@ -88,6 +88,14 @@ def put(net: Net, value: ir.Value, code: str, inputs: Sequence[Tensor], options:
     net.builder.operator("RESHAPE", [made, shape], [row], say)
 
 
+def found(net: Net, value: ir.Value, made: Tensor) -> None:
+    """Say that `value`, an image or a row, is an image (N, H, W, C) that was made."""
+    rank = len(net.shape(value))
+    row = (made.shape[0], *made.shape[2:])
+    tensor = net.reshape(made, row) if rank == 3 else made
+    net.alias(value, Placed(tensor, channels_last(rank)))
+
+
 def same_padding(size: int, window: Window, axis: int) -> int:
     """Return what TensorFlow's SAME adds to `size` rows, half of it (rounded down) before."""
     stride = window.strides[axis]
@@ -118,13 +126,17 @@ def padded(net: Net, image: Tensor, window: Window) -> tuple[int, Tensor]:
     return kinds.VALID, pad(net, image, window.begins, window.ends)
 
 
-def pad(net: Net, image: Tensor, begins: Pair, ends: Pair) -> Tensor:
-    """Add rows and columns of real zero around an image (N, H, W, C)."""
+def pad(net: Net, image: Tensor, begins: Pair, ends: Pair, fill: Tensor | None = None) -> Tensor:
+    """Add rows and columns around an image (N, H, W, C): of `fill`, or of real zero."""
     amounts = np.array([(0, 0), *zip(begins, ends, strict=True), (0, 0)], np.int32)
     shape = [size + int(sum(add)) for size, add in zip(image.shape, amounts, strict=True)]
     made = net.like(image, shape)
     paddings = net.builder.constant("pads", amounts)
-    net.builder.operator("PAD", [image, paddings], [made], net.options.PadOptionsT())
+    if fill is None:
+        net.builder.operator("PAD", [image, paddings], [made], net.options.PadOptionsT())
+    else:
+        options = net.options.PadV2OptionsT()
+        net.builder.operator("PADV2", [image, paddings, fill], [made], options)
     return made
 
 

@@ -26,7 +26,7 @@ def conv(net: Net, node: ir.Node) -> None:
     source, weight = _source(net, node, weight)
     weight = in_two_dimensions(weight)
     groups = integer(node, "group", 1)
-    window = _window.of_node(node, source, weight.array.shape[2:])
+    window = _window.of_node(node, source.shape[1:3], weight.array.shape[2:])
     padding, tensor = _window.padded(net, source, window)
     act, value = net.activation(node)
     common = {"padding": padding, "fusedActivationFunction": act, **_steps_of(window)}
@@ -67,14 +67,22 @@ def _steps_of(window: _window.Window) -> dict[str, int]:
 
 
 def bias(net: Net, node: ir.Node, source: Tensor, weight: Tensor) -> Tensor:
-    """Return the bias of a weighted node, zeros where it has none.
+    """Return the bias of a weighted node, zeros where it has none."""
+    given = net.known(node, 2)
+    channels = net.shape(node.outputs[0])[1]
+    return addends(net, node, channels if given is None else given, (source, weight))
+
+
+def addends(
+    net: Net, node: ir.Node, given: Constant | int, factors: tuple[Tensor, Tensor]
+) -> Tensor:
+    """Return what is added to sums of products of `factors`: numbers, or that many zeros.
 
     For integers it is int32 in steps of (input step x weight step), int64 beside int16.
     """
-    given = net.known(node, 2)
-    if given is None:
-        count = net.shape(node.outputs[0])[1]
-        given = Constant(np.zeros(count, np.float32))
+    source, weight = factors
+    if isinstance(given, int):
+        given = Constant(np.zeros(given, np.float32))
         if net.integer:
             given = _steps(given, source, weight)
     if given.grid is not None and source.dtype == np.int16:

@@ -15,7 +15,6 @@ from converters.formats._tflite.ops import _window
 from converters.formats._tflite.ops._window import Pair
 from converters.formats._tflite.ops.base import Form, always
 from converters.formats._tflite.ops.conv import bias, in_two_dimensions
-from converters.formats._tflite.placed import Placed, channels_last
 from converters.formats._tflite.refuse import refusal
 from converters.graphs import integer, integers, name_of
 
@@ -41,23 +40,20 @@ def conv_transpose(net: Net, node: ir.Node) -> None:
     if weight.array.ndim > 4:
         raise refusal(node, "ConvTranspose is written in one or two dimensions only")
     image = _window.image(net, net.read(node))
-    weight = _dilated(in_two_dimensions(weight), _both(integers(node, "dilations", ()), 1))
+    weight = _dilated(in_two_dimensions(weight), _window.both(integers(node, "dilations", ()), 1))
     painting = _painting(net, node, image.shape, weight.array.shape)
     groups = integer(node, "group", 1)
     depthwise = groups > 1 and groups == image.shape[3]
     make = _whole if groups == 1 else _depthwise if depthwise else _grouped
     made = make(net, node, image, weight, painting)
-    rank = len(net.shape(node.outputs[0]))
-    row = (made.shape[0], *made.shape[2:])
-    placed = Placed(net.reshape(made, row) if rank == 3 else made, channels_last(rank))
-    net.alias(node.outputs[0], placed)
+    _window.found(net, node.outputs[0], made)
 
 
 def _painting(net: Net, node: ir.Node, image: Sequence[int], weight: Sequence[int]) -> _Painting:
     """Return the geometry for an image of shape (N, H, W, C) and a kernel (.., .., h, w)."""
-    strides = _both(integers(node, "strides", ()), 1)
-    more = _both(integers(node, "output_padding", ()), 0)
-    size = _both(net.shape(node.outputs[0])[2:], 1)
+    strides = _window.both(integers(node, "strides", ()), 1)
+    more = _window.both(integers(node, "output_padding", ()), 0)
+    size = _window.both(net.shape(node.outputs[0])[2:], 1)
     how = _window.automatic(node)
     if how in ("NOTSET", "VALID") and "output_shape" not in node.attributes:
         begins = _window.pads(node)[0] if how == "NOTSET" else (0, 0)
@@ -210,12 +206,6 @@ def _dilated(weight: Constant, dilations: Pair) -> Constant:
     array = np.zeros((*first, *size), weight.array.dtype)
     array[:, :, :: dilations[0], :: dilations[1]] = weight.array
     return replace(weight, array=array)
-
-
-def _both(values: Sequence[int], missing: int) -> Pair:
-    """Return height and width; what a row has not is `missing`."""
-    height, width = (missing, missing, *values)[-2:]
-    return int(height), int(width)
 
 
 OPS = {"ConvTranspose": Form(conv_transpose, integer=always, wide=always)}
