@@ -63,6 +63,13 @@ class _Writer:
                 for i, v in enumerate(node.inputs)
             ]
             self._compute(node, inputs)
+        elif name in self._plan.dynamic:
+            data, weight, *bias = node.inputs
+            array = constant(weight)
+            assert array is not None
+            grid = self._plan.weights[name_of(weight)]
+            inputs = [self._plain(data), self._weight(name_of(weight), array, grid)]
+            self._compute(node, [*inputs, *map(self._plain, bias)])
         else:
             self._compute(node, [self._plain(v) for v in node.inputs])
 
@@ -162,6 +169,7 @@ class _Writer:
                 "DequantizeLinear", [self._ints[name], *parameters], name, {}
             )
             self._float[name].shape = self._shapes.get(name)
+            self._float[name].dtype = ir.DataType.FLOAT
         return self._float[name]
 
     def _grid(self, name: str, grid: Grid) -> list[ir.Value]:
