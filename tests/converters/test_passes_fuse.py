@@ -22,7 +22,11 @@ SIX = {"zero": 0.0, "six": 6.0, "three": 3.0}
 Y2, Y3 = "float[N,M] y", "float[N,M,O] y"
 CF, AF, FP = "constant_folding", "fuse_activation", "fuse_pad"
 EI, ER, ET = "eliminate_identity", "eliminate_reshape", "eliminate_transpose"
-PG = "pointwise_to_gemm"
+PG, PS = "pointwise_to_gemm", "pixel_shuffle"
+CRD = 'DepthToSpace <blocksize = 2, mode = "CRD">'
+DEEP, TWELVE = {"w": (12, 3, 3, 3), "b": (12,)}, "float[2,12,4,6] x"
+SIX_D = {"parts": [2, 3, 2, 2, 4, 6], "whole": [2, 3, 8, 12]}
+SHUFFLE = "a = Reshape (x, parts) b = Transpose <perm = [0, 1, 4, 2, 5, 3]> (a)"
 ONE = "float[2,6,1,1] x"
 FC, FCB = {"w": (5, 6, 1, 1)}, {"w": (5, 6, 1, 1), "b": (5,)}
 HWC, CHW = "Transpose <perm=[0,2,3,1]>", "Transpose <perm=[0,3,1,2]>"
@@ -108,6 +112,20 @@ FIRES = [
          "Flatten Gemm Flatten Gemm Sub", {**FCB, "s": [0, -1]}, ONE, Y2),
     Case(PG, "c = Conv (x, w) y = Flatten (c)", "Flatten Gemm", {"w": (5, 6, 1)},
          "float[2,6,1] x", Y2),
+    Case(PS, f"a = Conv (x, w, b) y = {CRD} (a)", "Conv DepthToSpace", DEEP),
+    Case(PS, f"a = Conv (x, w) r = Relu (a) t = Tanh (r) y = {CRD} (t)",
+         "Conv Relu Tanh DepthToSpace", DEEP),
+    Case(PS, f"y = {CRD} (x)", "DepthToSpace", inputs="float[2,4,3,5] x"),
+    # The same convolution weights serve another one, which keeps its order.
+    Case(PS, f"a = Conv (x, w, b) c = Conv (x, w) d = {CRD} (a) "
+         "e = DepthToSpace <blocksize = 2> (c) y = Sub (d, e)",
+         "Conv Conv DepthToSpace DepthToSpace Sub", DEEP),
+    Case(PS, "a = Reshape (x, parts) b = Transpose <perm = [0, 3, 4, 1, 5, 2]> (a) "
+         "y = Reshape (b, whole)", "DepthToSpace",
+         {"parts": [2, 2, 2, 3, 4, 6], "whole": [2, 3, 8, 12]}, TWELVE),
+    Case(PS, "v = Conv (x, w) a = Reshape (v, parts) t = Transpose <perm = [0, 1, 4, 2, 5, 3]> (a) "
+         "y = Reshape (t, whole)", "Conv DepthToSpace",
+         {**DEEP, "parts": [1, 3, 2, 2, 6, 6], "whole": [1, 3, 12, 12]}),
 ]  # fmt: skip
 
 NO_OPS: list[tuple[str, dict[str, Any]]] = [
@@ -221,6 +239,14 @@ RESTS = [
     *(Case(EI, f"r = Relu (x) y = {body}", constants=constants)
       for body, constants in OPS_THAT_COUNT),
     Case(EI, "y = Identity (x)", reason="joins an output"),
+    Case(PS, f"y = {CRD} (x)", inputs=TWELVE, reason="no convolution of one group"),
+    Case(PS, f"a = Conv <group = 3> (x, w) y = {CRD} (a)", constants={"w": (12, 1, 3, 3)},
+         reason="no convolution of one group"),
+    Case(PS, "y = DepthToSpace <blocksize = 2> (x)", inputs=TWELVE),
+    Case(PS, f"{SHUFFLE} y = Reshape (b, whole)", constants={**SIX_D, "whole": [2, 3, 4, 24]},
+         inputs=TWELVE),
+    Case(PS, f"{SHUFFLE} y = Reshape (b, whole)", inputs="float[2,12,6,4] x",
+         constants={"parts": [2, 3, 2, 2, 4, 6], "whole": [2, 3, 8, 12]}),
 ]  # fmt: skip
 
 
