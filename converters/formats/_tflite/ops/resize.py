@@ -119,10 +119,8 @@ def _product(net: Net, source: Placed, axis: Axis) -> Placed:
     shape = source.tensor.shape
     before, after = int(np.prod(shape[:at])), int(np.prod(shape[at + 1 :]))
     old, new = axis.sizes
-    weights = (
-        np.broadcast_to(axis.weights, (before, new, old)) if before > 1 else axis.weights[None]
-    )
-    inputs = [net.constant(weights, "resize"), net.reshape(source.tensor, (before, old, after))]
+    weights = net.constant(axis.weights[None], "resize")
+    inputs = [weights, net.reshape(source.tensor, (before, old, after))]
     made = net.temporary((before, new, after), source.tensor.dtype)
     net.builder.operator("BATCH_MATMUL", inputs, [made], net.options.BatchMatMulOptionsT())
     return Placed(net.reshape(made, (*shape[:at], new, *shape[at + 1 :])), source.perm)
