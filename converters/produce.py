@@ -18,7 +18,7 @@ from converters.passes.base import Pass, PassReport
 from converters.quantize.bias_correct import add_missing_biases, correct_biases
 from converters.quantize.calibrate import Statistics, observe
 from converters.quantize.entry import absorb_mean
-from converters.quantize.plan import Plan, make_plan
+from converters.quantize.plan import Plan, make_plan, weights_only_plan
 from converters.recipe import FORMATS, Recipe
 from device_profiles.errors import ModelError
 from runtime.contract import InputContract
@@ -53,7 +53,8 @@ class Observed:
 class Product:
     """One artifact: its bytes, its recipe, and what there is to say about it (JSON-ready).
 
-    `steps` gives for each float output the width of one of 255 steps over its calibrated range.
+    `steps` gives for each float output the width of one of the 255 (or 65,535) steps over its
+    calibrated range; it is empty where nothing was calibrated.
     """
 
     recipe: Recipe
@@ -93,10 +94,17 @@ def produce(
         return Product(recipe, writer.write(prepared.graph, facts))
     if recipe.precision == "fp16":
         return Product(recipe, writer.write(writer.halve(prepared.graph, recipe.half), facts))
+    if not recipe.calibrates:
+        graph = clone(prepared.graph)
+        name_nodes(graph.graph)
+        rule, kernels = recipe.scheme.weights, writer.kernels(recipe.activation_type)
+        plan = weights_only_plan(graph, rule, kernels)
+        return Product(recipe, writer.write(writer.lower(graph, plan), facts), notes=_kept(plan))
     observed = observed or look(prepared.graph, recipe, frames)
     graph, plan = quantize(observed, recipe, frames)
     data = writer.write(writer.lower(graph, plan), facts)
-    return Product(recipe, data, _steps(graph, observed.statistics), _notes(plan, observed))
+    steps = _steps(graph, observed.statistics, recipe.activation_type)
+    return Product(recipe, data, steps, _notes(plan, observed))
 
 
 def look(graph: ir.Model, recipe: Recipe, frames: Iterable[Frames]) -> Observed:
@@ -135,12 +143,12 @@ def _check_straight(graph: ir.Graph) -> None:
             )
 
 
-def _steps(graph: ir.Model, statistics: Statistics) -> dict[str, float]:
-    found = {}
+def _steps(graph: ir.Model, statistics: Statistics, activation_type: str) -> dict[str, float]:
+    found, count = {}, 2 ** (8 * np.dtype(activation_type).itemsize) - 1
     for value in graph.graph.outputs:
         if name_of(value) in statistics.ranges:  # not what is made of integers, as by ArgMax
             low, high = statistics.ranges[name_of(value)]
-            found[name_of(value)] = (high - low) / 255
+            found[name_of(value)] = (high - low) / count
     return found
 
 
@@ -150,5 +158,9 @@ def _notes(plan: Plan, observed: Observed) -> dict[str, Any]:
         "integer_nodes": len(plan.integer),
         "moved_as_integers": len(plan.moves),
         "absorbed_activations": len(plan.absorbed),
-        "kept_float": dict(sorted(plan.kept_float.items())),
+        **_kept(plan),
     }
+
+
+def _kept(plan: Plan) -> dict[str, Any]:
+    return {"kept_float": dict(sorted(plan.kept_float.items()))}

@@ -1,4 +1,9 @@
-"""Recipe: what will be done to a model for one rung of a device, derived from its profile."""
+"""Recipe: what will be done to a model for one rung of a device, derived from its profile.
+
+`auto` tries int8, fp16 and fp32 on each rung. The other precisions are made only when they are
+asked for by name: each costs the time of one more artifact per rung, and they are for models that
+int8 fails (`int16x8`) or that have no samples to calibrate with (`int8-dynamic`).
+"""
 
 from __future__ import annotations
 
@@ -17,7 +22,17 @@ FORMATS = "converters.formats"
 
 # What the converters can produce, fewest bits first: that is the order in which a ladder tries
 # them. A profile may allow more.
-PRECISIONS = ("int8", "fp16", "fp32")
+PRECISIONS = ("int8", "int16x8", "int8-dynamic", "fp16", "fp32")
+AUTOMATIC = ("int8", "fp16", "fp32")
+
+# The fields of a recipe that decide about one precision and not about every other.
+_INTEGER = ("activation_type", "symmetric", "per_channel", "pair_safe", "bias_correction")
+_CONCERNS = {
+    "int8": _INTEGER,
+    "int16x8": _INTEGER,
+    "int8-dynamic": ("per_channel",),
+    "fp16": ("half",),
+}
 
 
 @dataclass(frozen=True)
@@ -49,7 +64,7 @@ class Recipe:
     @property
     def calibrates(self) -> bool:
         """Whether activations become integers, whose grids samples have to show."""
-        return self.precision == "int8"
+        return self.precision in ("int8", "int16x8")
 
     @property
     def file(self) -> str:
@@ -59,11 +74,9 @@ class Recipe:
     def to_json(self) -> dict[str, Any]:
         """Return the recipe as JSON-ready values, without what does not concern its precision."""
         fields = dataclasses.asdict(self)
-        integer = ("activation_type", "symmetric", "per_channel", "pair_safe", "bias_correction")
-        for name in integer if self.precision != "int8" else ():
+        some = {name for names_ in _CONCERNS.values() for name in names_}
+        for name in some.difference(_CONCERNS.get(self.precision, ())):
             del fields[name]
-        if self.precision != "fp16":
-            del fields["half"]
         return fields
 
 
@@ -71,7 +84,8 @@ def recipes(profile: Profile, format_name: str = "auto", precision: str = "auto"
     """Return what the profile's ladder allows of the format and precision asked for, best first.
 
     The rungs keep the profile's order; on each, fewer bits come first. Float32 always follows on
-    a rung that allows it: it is the fallback, and what the others are judged by.
+    a rung that allows it: it is the fallback, and what the others are judged by. A precision asked
+    for by name is on the first rung that is returned.
     Raises RequestError when no rung allows what was asked for, naming what it does allow.
     """
     by_engine = {load(FORMATS, name).ENGINE: name for name in names(FORMATS)}
@@ -81,8 +95,11 @@ def recipes(profile: Profile, format_name: str = "auto", precision: str = "auto"
         _recipe(profile, rung, by_engine[rung.engine], level)
         for rung in profile.engines
         if rung.engine in by_engine
-        for level in _levels(rung, precision)
+        for level in _levels(rung, by_engine[rung.engine], precision)
     ]
+    if precision != "auto":  # rungs above the first that allows it would be taken instead of it
+        levels = [recipe.precision for recipe in found]
+        found = found[levels.index(precision) if precision in levels else 0 :]
     if not found or precision not in ("auto", *(recipe.precision for recipe in found)):
         raise RequestError(
             f"{profile.name} has no rung for format {format_name} at precision {precision}; "
@@ -95,7 +112,7 @@ def _allowed(profile: Profile) -> str:
     """Say what may be asked for: formats with their precisions."""
     writers = [(name, load(FORMATS, name).ENGINE) for name in names(FORMATS)]
     found = {
-        name: [p for p in PRECISIONS if any(p in r.precisions for r in rungs)]
+        name: [p for p in PRECISIONS if any(p in _common(r, name) for r in rungs)]
         for name, engine in writers
         if (rungs := [rung for rung in profile.engines if rung.engine == engine])
     }
@@ -104,21 +121,29 @@ def _allowed(profile: Profile) -> str:
     return said or f"only engines without a format here ({engines})"
 
 
-def _levels(rung: EngineRung, precision: str) -> list[str]:
-    wanted = PRECISIONS if precision == "auto" else (precision, "fp32")
-    return [level for level in PRECISIONS if level in rung.precisions and level in wanted]
+def _common(rung: EngineRung, format_name: str) -> set[str]:
+    """Return what both the device may run and the format can hold."""
+    return {*rung.precisions} & {*load(FORMATS, format_name).PRECISIONS}
+
+
+def _levels(rung: EngineRung, format_name: str, precision: str) -> list[str]:
+    wanted = AUTOMATIC if precision == "auto" else (precision, "fp32")
+    common = _common(rung, format_name)
+    return [level for level in PRECISIONS if level in common and level in wanted]
 
 
 def _recipe(profile: Profile, rung: EngineRung, format_name: str, precision: str) -> Recipe:
     wants = profile.quantization
+    wide = precision == "int16x8"  # LiteRT's kernels of 16 bits know no zero point
+    pairs = precision in AUTOMATIC  # only kernels of uint8 x int8 add products in pairs
     return Recipe(
         format=format_name,
         engine=rung.engine,
         provider=rung.provider,
         precision=precision,
-        activation_type=wants.activation_type,
-        symmetric=wants.symmetric_activations,
+        activation_type="int16" if wide else wants.activation_type,
+        symmetric=wide or wants.symmetric_activations,
         per_channel=wants.per_channel,
-        pair_safe=profile.saturates_int8_pairs or wants.reduced_range,
+        pair_safe=pairs and (profile.saturates_int8_pairs or wants.reduced_range),
         half=wants.fp16,
     )

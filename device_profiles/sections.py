@@ -15,7 +15,7 @@ from typing import Any
 from device_profiles.errors import ProfileError
 from device_profiles.nearest import hint
 
-PRECISIONS = ("fp32", "fp16", "int8", "int16x8")
+PRECISIONS = ("fp32", "fp16", "int8", "int8-dynamic", "int16x8")
 
 #: Instruction set features by architecture. The names are those of GCC's target options, except
 #: that `vnni` stands for AVX-VNNI and AVX512-VNNI alike, and `avx512` for its F, BW, DQ and VL.

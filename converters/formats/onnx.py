@@ -15,6 +15,7 @@ from device_profiles.errors import ModelError
 
 ENGINE = "onnxruntime"
 SUFFIX = ".onnx"
+PRECISIONS = ("int8", "fp16", "fp32")
 
 # Ops with QLinear kernels in onnxruntime's CPU provider (docs/ContribOperators.md and the QDQ
 # selectors of its optimizer), which replaces DQ -> op -> Q by them.

@@ -15,6 +15,10 @@ from converters.quantize.plan import Kernels, Plan
 
 ENGINE = "litert"
 SUFFIX = ".tflite"
+PRECISIONS = ("int8", "int16x8", "int8-dynamic", "fp16", "fp32")
+
+# The opset in which QuantizeLinear learnt 16 bits. No op that is written here changed in it.
+SINCE_INT16 = 21
 
 
 def kernels(activation_type: str) -> Kernels:
@@ -30,15 +34,21 @@ def kernels(activation_type: str) -> Kernels:
 
     return Kernels(
         integer=lambda node: test(node, "wide" if wide else "integer"),
-        moves=lambda node: test(node, "moves"),
+        # Where one that only moves 8 bits also `keeps` its grid, onnxruntime has no 16-bit kernel.
+        moves=lambda node: test(node, "moves") and not (wide and forms()[node.op_type].keeps),
         keeps=lambda node: forms()[node.op_type].keeps,
         fixed=fixed,
+        dynamic=lambda node: test(node, "dynamic"),
     )
 
 
 def lower(model: ir.Model, plan: Plan) -> ir.Model:
     """Return the QDQ graph of a float graph under `plan`."""
-    return _qdq.quantized(model, plan)
+    lowered = _qdq.quantized(model, plan)
+    if any(grid.dtype.itemsize == 2 for grid in plan.values.values()):
+        opsets = lowered.graph.opset_imports
+        opsets[""] = max(opsets[""], SINCE_INT16)
+    return lowered
 
 
 def halve(model: ir.Model, mode: str) -> ir.Model:

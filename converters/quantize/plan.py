@@ -86,7 +86,7 @@ class Kernels:
     `integer` nodes have kernels that requantize; `moves` only move numbers, so that they run on
     the integers themselves; `float_output` ops may hand out float without a grid. Kernels that
     have no choice give their result on the grid of their first input (`keeps`), or on a `fixed`
-    one of the dtype.
+    one of the dtype. `dynamic` nodes have kernels that read real numbers beside int8 weights.
     """
 
     integer: Callable[[ir.Node], bool]
@@ -94,6 +94,7 @@ class Kernels:
     float_output: frozenset[str] = frozenset()
     keeps: Callable[[ir.Node], bool] = lambda node: False
     fixed: Callable[[ir.Node, np.dtype[np.integer]], Grid | None] = lambda node, dtype: None
+    dynamic: Callable[[ir.Node], bool] = lambda node: False
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,8 @@ class Plan:
     `integer` holds the names of nodes computed in integers, `moves` of nodes that run on the
     integers themselves, `absorbed` of Relu and Clip nodes that the saturation of their output's
     grid already does, `shifts` of Sub nodes that the zero point of their output's grid already
-    does, `kept_float` the reason for every other node.
+    does, `dynamic` of nodes whose weights alone are integers, `kept_float` the reason for every
+    other node.
     """
 
     values: dict[str, Grid] = field(default_factory=dict)
@@ -122,6 +124,7 @@ class Plan:
     moves: set[str] = field(default_factory=set)
     absorbed: set[str] = field(default_factory=set)
     shifts: set[str] = field(default_factory=set)
+    dynamic: set[str] = field(default_factory=set)
     kept_float: dict[str, str] = field(default_factory=dict)
 
 
@@ -137,6 +140,26 @@ def make_plan(
     for node in model.graph:
         planner.place(node)
     return planner.plan
+
+
+def weights_only_plan(model: ir.Model, rule: WeightRule, kernels: Kernels) -> Plan:
+    """Choose a grid for every weight that a kernel takes as int8 beside real numbers.
+
+    The kernel rounds its input when it runs, by the range of what it sees. No samples are needed.
+    """
+    plan = Plan()
+    for node in model.graph:
+        name, array = node.name or "", constant(node.inputs[1]) if is_weighted(node) else None
+        if array is None:
+            continue
+        if kernels.dynamic(node) and has_plain_weight(node):
+            axis = weight_axis(node, array)
+            weight = array.astype(np.float32)
+            plan.weights[name_of(node.inputs[1])] = weight_grid(weight, axis, rule)
+            plan.dynamic.add(name)
+        else:
+            plan.kept_float[name] = f"{node.op_type} of this form gains nothing from int8 weights"
+    return plan
 
 
 class _Planner:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from device_profiles.sections import PRECISIONS
 from edge_sdk.cli.base import Outcome, add_report, add_sampling, report_outcome
 
 HELP = "make a bundle of a trained model for one device"
@@ -49,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="model class = data class + N, where names do not tell",
     )
     parser.add_argument("--format", default="auto", help="auto, onnx (default: auto)")
-    parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "fp16", "int8"))
+    parser.add_argument("--precision", default="auto", choices=("auto", *PRECISIONS))
     parser.add_argument(
         "--max-drop", type=float, metavar="POINTS", help="budget: top-1 points that may be lost"
     )

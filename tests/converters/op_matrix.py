@@ -75,9 +75,9 @@ def operators(data: bytes) -> Counter[str]:
     return Counter(operator.name for operator in read_tflite(data).operators)
 
 
-def run_tflite(data: bytes, frames: list[Array], simulate: bool = False) -> list[Array]:
+def run_tflite(data: bytes, frames: list[Array], provider: str = "cpu") -> list[Array]:
     """Return every output of a file, in the model's own layout, stacked over the frames."""
-    engine = open_engine("litert", data, EngineOptions(threads=1, simulate=simulate))
+    engine = open_engine("litert", data, EngineOptions(provider, threads=1))
     rows = [engine.run([frame]) for frame in frames]
     engine.close()
     return [np.concatenate(column) for column in zip(*rows, strict=True)]
@@ -136,7 +136,9 @@ def quantized(case: OpCase, scheme: Scheme | None = None) -> tuple[ir.Model, Pla
 def check_int8(case: OpCase, scheme: Scheme | None = None) -> bytes:
     """Compare the int8 file with onnxruntime's own integer kernels; return the file."""
     lowered, plan = quantized(case, scheme)
-    assert bool(plan.kept_float) != case.integer, plan.kept_float
+    # The camera's bytes are a grid of uint8; to any other one they go by way of float.
+    entry = {"Cast_0", "Transpose_1"} if scheme and scheme.activation_type != "uint8" else set()
+    assert bool(plan.kept_float.keys() - entry) != case.integer, plan.kept_float
     data = tflite.write(lowered, {})
     frames = case.frames()
     expected, actual = run(lowered, frames, simulate=False), run_tflite(data, frames)

@@ -17,6 +17,7 @@ CPU = [
     for engine in ("onnxruntime", "litert")
     for precision in ("int8", "fp16", "fp32")
 ]
+ALLOWED = r"onnx: int8, fp16, fp32; tflite: int8, int16x8, int8-dynamic, fp16, fp32$"
 FORMATS = {"onnxruntime": "onnx", "litert": "tflite"}
 ORIN = [
     ("onnxruntime", "tensorrt", "int8"),
@@ -75,11 +76,27 @@ def test_a_rung_without_the_precision_asked_for_still_falls_back() -> None:
     ]
 
 
+@pytest.mark.parametrize("precision", ["int16x8", "int8-dynamic"])
+def test_what_only_one_format_holds_is_asked_for_by_name_and_comes_first(precision: str) -> None:
+    pi = load("raspberry-pi-5")
+    found = recipes(pi, precision=precision)
+    assert [(r.format, r.precision) for r in found] == [("tflite", precision), ("tflite", "fp32")]
+    wide = precision == "int16x8"
+    assert (found[0].activation_type, found[0].symmetric) == (
+        ("int16", True) if wide else ("uint8", False)
+    )
+    assert found[0].calibrates == wide
+    assert not recipes(load("generic-x86"), precision=precision)[0].pair_safe
+    assert precision not in {recipe.precision for recipe in recipes(pi)}
+    with pytest.raises(RequestError, match="no rung for format onnx at precision"):
+        recipes(pi, "onnx", precision)
+
+
 @pytest.mark.parametrize("precision", ["int4", "INT8", ""])
 def test_a_precision_that_no_rung_allows_is_an_error_that_names_those_it_does(
     precision: str,
 ) -> None:
-    with pytest.raises(RequestError, match=r"allows onnx: int8, fp16, fp32; tflite: ") as caught:
+    with pytest.raises(RequestError, match=ALLOWED) as caught:
         recipes(load("raspberry-pi-5"), precision=precision)
     assert "raspberry-pi-5" in str(caught.value)
     assert f"precision {precision}" in str(caught.value)
@@ -131,6 +148,11 @@ def test_artifacts_are_shared_between_providers_alone() -> None:
     ("precision", "concerned"),
     [
         ("int8", {"activation_type", "symmetric", "per_channel", "pair_safe", "bias_correction"}),
+        (
+            "int16x8",
+            {"activation_type", "symmetric", "per_channel", "pair_safe", "bias_correction"},
+        ),
+        ("int8-dynamic", {"per_channel"}),
         ("fp16", {"half"}),
         ("fp32", set()),
     ],

@@ -38,6 +38,7 @@ _VERSIONS_8 = {
     **dict.fromkeys(_TWO.split(), 2),
     **{"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4},
 }
+_VERSIONS_DYNAMIC = {"CONV_2D": 5, "FULLY_CONNECTED": 12}
 _VERSIONS_16 = {
     **{"CONV_2D": 4, "DEPTHWISE_CONV_2D": 5, "FULLY_CONNECTED": 4, "TRANSPOSE_CONV": 2},
     **{"LOGISTIC": 3, "TANH": 3, "SOFTMAX": 3, "RELU": 3, "RELU6": 3, "MUL": 4, "ADD": 4, "SUB": 5},
@@ -53,6 +54,9 @@ def version_of(code: str, inputs: Sequence[Tensor | None]) -> int:
     """Return the version that an operator needs for the dtypes and shapes of its inputs."""
     widths = {t.dtype.itemsize for t in inputs if t is not None and t.grid is not None}
     least = _version_of_shapes(code, [t.shape for t in inputs if t is not None])
+    first = next((t.grid for t in inputs if t is not None), None)
+    if first is None and widths:  # float beside 8-bit weights with a scale per channel
+        return max(_VERSIONS_DYNAMIC.get(code, 1), least)
     if 2 in widths:
         return max(_VERSIONS_16.get(code, 1), least)
     return max(_VERSIONS_8.get(code, 1) if 1 in widths else 1, least)

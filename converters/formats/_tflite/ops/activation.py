@@ -32,9 +32,10 @@ def bounded(net: Net, node: ir.Node) -> None:
         raise refusal(node, "Clip is written with constant bounds only")
     steps, grid = Steps(net, node), net.grid(node.outputs[0])
     name = _one_operator(node)
-    if grid is not None:
+    clamps = name in ("RELU", "RELU6")  # the others have no kernel on int16
+    if grid is not None and (grid.low == 0 or not clamps):
         _limit(steps, net.on_grid(steps.x, grid), _inside(net, bounds, grid))
-    elif name is not None and steps.x.dtype == np.float32:
+    elif name is not None and (grid is not None or steps.x.dtype == np.float32):
         steps.end(name)
     else:
         dtype = steps.x.dtype

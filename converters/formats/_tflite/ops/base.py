@@ -33,7 +33,9 @@ class Form:
     `integer` tells which nodes have a kernel on int8 that gives its result on a grid of its own,
     and `wide` which have one on int16; `moves` which nodes only move numbers, so that they run on
     integers as they are. `keeps` says that the integer kernel gives its result on the grid of its
-    (first) input. `fixed` is the (scale, zero point) that LiteRT demands of the result, by dtype.
+    (first) input. `dynamic` tells which nodes have a kernel, a fast one, that takes float beside
+    int8 weights and rounds it by itself. `fixed` is the (scale, zero point) that LiteRT demands of
+    the result, by dtype.
     """
 
     write: Callable[[Net, ir.Node], None]
@@ -41,6 +43,7 @@ class Form:
     wide: Test = never
     moves: Test = never
     keeps: bool = False
+    dynamic: Test = never
     fixed: Mapping[str, tuple[float, int]] = field(default_factory=dict)
 
 

@@ -13,7 +13,7 @@ from converters.formats._tflite.net import Net
 from converters.formats._tflite.ops import _window
 from converters.formats._tflite.ops.base import Form, always
 from converters.formats._tflite.refuse import refusal
-from converters.graphs import integer, name_of
+from converters.graphs import constant, integer, name_of
 
 
 def conv(net: Net, node: ir.Node) -> None:
@@ -98,4 +98,11 @@ def _steps(given: Constant, source: Tensor, weight: Tensor) -> Constant:
     return Constant(given.array.astype(np.int32), grid)
 
 
-OPS = {"Conv": Form(conv, integer=always, wide=always)}
+def _mixes(node: ir.Node) -> bool:
+    """Tell whether channels are mixed: beside float, LiteRT has no fast kernel for int8 filters of
+    one channel each, which are few anyway."""
+    weight = constant(node.inputs[1])
+    return weight is not None and weight.shape[1] > 1
+
+
+OPS = {"Conv": Form(conv, integer=always, wide=always, dynamic=_mixes)}

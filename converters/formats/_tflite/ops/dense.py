@@ -11,9 +11,9 @@ from converters.formats._tflite.builder import Tensor
 from converters.formats._tflite.constants import Constant
 from converters.formats._tflite.net import Net
 from converters.formats._tflite.ops._broadcast import constant_operand
+from converters.formats._tflite.ops._matmul import product
 from converters.formats._tflite.ops.base import Form, always
 from converters.formats._tflite.ops.conv import addends
-from converters.formats._tflite.ops._matmul import product
 from converters.formats._tflite.placed import Placed, identity
 from converters.formats._tflite.refuse import refusal
 from converters.graphs import integer, name_of
@@ -74,7 +74,11 @@ def connected(
         source = net.arrange(source, identity(rank))
     filters = net.constant(weight, name_of(node.inputs[1]))
     act, value = net.activation(last)
-    options = net.options.FullyConnectedOptionsT(fusedActivationFunction=act, keepNumDims=rank != 2)
+    options = net.options.FullyConnectedOptionsT(
+        fusedActivationFunction=act,
+        keepNumDims=rank != 2,
+        asymmetricQuantizeInputs=source.tensor.grid is None and filters.grid is not None,
+    )
     inputs = [source.tensor, filters, addends(net, node, row, (source.tensor, filters))]
     net.put(value, "FULLY_CONNECTED", inputs, source.perm, options)
 
@@ -154,6 +158,6 @@ def _add_after(net: Net, node: ir.Node) -> tuple[Constant | int, ir.Node]:
 
 
 OPS = {
-    "Gemm": Form(gemm, integer=always, wide=always),
-    "MatMul": Form(matmul, integer=always, wide=always),
+    "Gemm": Form(gemm, integer=always, wide=always, dynamic=always),
+    "MatMul": Form(matmul, integer=always, wide=always, dynamic=always),
 }
