@@ -34,7 +34,7 @@ class Window:
         return sizes[0], sizes[1]
 
 
-def of_node(node: ir.Node, image: Pair, size: Sequence[int]) -> Window:
+def of_node(node: ir.Node, image: Sequence[int], size: Sequence[int]) -> Window:
     """Return the window of a Conv or pooling node over an image of that height and width.
 
     `size` is what the kernel has along each axis that the node knows: two, or one for a row.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -57,7 +58,7 @@ def _check(net: Net, node: ir.Node) -> None:
         raise refusal(node, f"{node.op_type} is written in one or two dimensions only")
 
 
-def _window_of(node: ir.Node, image: Pair, result: Pair) -> Window:
+def _window_of(node: ir.Node, image: Sequence[int], result: Pair) -> Window:
     """Return the window, whose `ends` go as far as the last one of it reaches (ceil_mode)."""
     window = _window.of_node(node, image, integers(node, "kernel_shape", ()))
     ends = [

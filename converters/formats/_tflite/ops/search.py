@@ -38,7 +38,7 @@ def arg(net: Net, node: ir.Node) -> None:
 
 
 def _comparable(net: Net, node: ir.Node) -> Placed:
-    """Return the input in 8 bits where it is there: they are in the order of what they stand for."""
+    """Return the input, as int8 where it is that: the order is that of the real numbers."""
     placed = net.values.get(node.inputs[0].name or "") if node.inputs[0] is not None else None
     if placed is not None and placed.tensor.grid is not None and placed.tensor.dtype == np.int8:
         return net.settle(placed)
