@@ -7,6 +7,7 @@ import pytest
 from converters.formats import tflite
 from converters.quantize.plan import Scheme
 from device_profiles.errors import ModelError
+from runtime.tflite import read_tflite
 from tests.converters.op_matrix import OpCase, check_float, check_int8
 
 SCHEMES = [Scheme(), Scheme("int8"), Scheme("int16", symmetric=True)]
@@ -95,3 +96,28 @@ def test_integers(case: OpCase, scheme: Scheme) -> None:
 def test_refused(case: OpCase, words: str) -> None:
     with pytest.raises(ModelError, match=words):
         tflite.write(case.model(), {})
+
+
+TWO = "float[N,M,O,P] y, float[N,M,O,P] z"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "y = Relu (x) z = Identity (y)",
+        "y = Relu (x) z = Transpose <perm = [0, 2, 3, 1]> (y)",
+        "y = Relu (x) z = Add (y, x)",
+        "y, z = Split <num_outputs = 2, axis = 1> (x)",
+    ],
+)
+def test_two_outputs_of_the_same_numbers_keep_their_names(body: str) -> None:
+    case = OpCase(body, outputs=TWO)
+    for data in (check_float(case), check_int8(case)):
+        assert [tensor.name for tensor in read_tflite(data).outputs] == ["y", "z"]
+
+
+def test_an_output_is_not_an_input() -> None:
+    case = OpCase("y = Relu (x) z = Transpose <perm = [0, 3, 1, 2]> (frames)",
+                  outputs="float[N,M,O,P] y, uint8[N,M,O,P] z")  # fmt: skip
+    file = read_tflite(check_float(case))
+    assert [tensor.name for tensor in (*file.inputs, *file.outputs)] == ["frames", "y", "z"]

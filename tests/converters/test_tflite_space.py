@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from converters.quantize.plan import Scheme
-from tests.converters.op_matrix import OpCase, check_float, check_int8
+from converters import passes
+from converters.formats import tflite
+from converters.graphs import clone
+from converters.quantize.calibrate import observe
+from converters.quantize.plan import Scheme, make_plan
+from tests.converters.op_matrix import OpCase, check_float, check_int8, operators, run_tflite
+from tests.converters.quantize_cases import run
 
 SCHEMES = [Scheme(), Scheme("int8")]
 
@@ -50,3 +56,23 @@ def test_float(case: OpCase) -> None:
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_integers(case: OpCase, scheme: Scheme) -> None:
     check_int8(case, scheme)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme.activation_type)
+def test_a_pixel_shuffle_costs_nothing_behind_a_convolution(scheme: Scheme) -> None:
+    case = OpCase(
+        'a = Conv (x, w, b) r = Relu (a) y = DepthToSpace <blocksize = 2, mode = "CRD"> (r)',
+        {"w": (12, 4, 3, 3), "b": (12,)},
+        terms=37,
+    )
+    model = case.model()
+    passes.run(model, only=["pixel_shuffle"])
+    ranges = observe(clone(model), case.frames()).ranges
+    plan = make_plan(model, ranges, scheme, tflite.kernels(scheme.activation_type))
+    data = tflite.write(tflite.lower(clone(model), plan), {})
+    found = operators(data)
+    assert (found["CONV_2D"], found["DEPTH_TO_SPACE"], found["GATHER"]) == (1, 1, 0)
+    # Half a step for each of the input (on whose grid x is already), the weights and the result
+    # is what 8 bits cost; a channel in a wrong place would be off by as much as they vary.
+    expected, actual = run(case.model(), case.frames())[0], run_tflite(data, case.frames())[0]
+    assert np.abs(expected - actual).max() < 0.1 * expected.std()

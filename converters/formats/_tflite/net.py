@@ -137,11 +137,17 @@ class Net:
             return tensor
         if tensor.data is not None and (tensor.grid is None or tensor.grid.axis is None):
             return self.builder.constant("reshaped", tensor.data.reshape(shape), tensor.grid)
+        made = self.copy(tensor, shape)
+        self._unshaped[made.index] = tensor
+        return made
+
+    def copy(self, tensor: Tensor, shape: Sequence[int] | None = None) -> Tensor:
+        """Return the same numbers as a tensor of their own, perhaps in another shape."""
+        shape = tensor.shape if shape is None else shape
         made = self.like(tensor, shape)
         target = self.builder.constant("shape", np.array(shape, np.int32))
         options = self.options.ReshapeOptionsT(newShape=list(shape))
         self.builder.operator("RESHAPE", [tensor, target], [made], options)
-        self._unshaped[made.index] = tensor
         return made
 
     def on_grid(self, tensor: Tensor, grid: Grid | None) -> Tensor:

@@ -36,7 +36,8 @@ def written(model: ir.Model, facts: Mapping[str, str]) -> bytes:
     inputs = {name_of(value): _input(net, value) for value in model.graph.inputs}
     for node in model.graph:
         _node(net, node)
-    outputs = {name_of(value): _output(net, value) for value in model.graph.outputs}
+    taken = {placed.tensor.index for placed in inputs.values()}
+    outputs = {name_of(value): _output(net, value, taken) for value in model.graph.outputs}
     layouts = {
         name: list(placed.perm)
         for name, placed in outputs.items()
@@ -114,8 +115,11 @@ def _first_grid(value: ir.Value) -> Grid | None:
     return None
 
 
-def _output(net: Net, value: ir.Value) -> Placed:
-    """Return the tensor of an output under the output's own name, as real numbers."""
+def _output(net: Net, value: ir.Value, taken: set[int]) -> Placed:
+    """Return the tensor of an output under the output's own name, as real numbers.
+
+    One whose tensor has another name already, as it is in `taken`, is a copy.
+    """
     constant_ = known(value)
     if constant_ is not None or value.is_graph_input():
         raise ModelError(
@@ -125,6 +129,9 @@ def _output(net: Net, value: ir.Value) -> Placed:
     producer = value.producer()
     if producer is not None and producer.op_type == "DequantizeLinear":
         placed = net.real(placed)
+    if placed.tensor.index in taken:
+        placed = Placed(net.copy(placed.tensor), placed.perm)
+    taken.add(placed.tensor.index)
     net.builder.rename(placed.tensor, name_of(value))
     return placed
 
