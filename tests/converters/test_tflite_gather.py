@@ -45,7 +45,7 @@ CASES = [
     # Out of order and put in order by what is picked.
     OpCase(
         "r = Reshape (x, g) t = Transpose <perm = [0, 2, 1, 3, 4]> (r) f = Reshape (t, back) "
-        "y = Gather (w, i)",
+        "y = Gather <axis = 1> (f, i)",
         {"g": [1, 2, 2, 8, 8], "back": [1, 4, 8, 8], "i": [3, 1, 1]}, operators="GATHER",
     ),
     OpCase("y = GatherND (x, i)", {"i": [[0, 1], [0, -1]]}, outputs=VECTOR,
@@ -65,8 +65,8 @@ COMPUTED = [
     OpCase(f"{SOME} y = Gather <axis = -1> (x, i)", {**PART, "shape": [3, 2]},
            outputs="float[N,M,O,P,Q] y"),
     OpCase(f"{SOME} y = Gather (w, i)", {**PART, "shape": [2, 3], "w": (256, 5)}, outputs=VECTOR),
-    OpCase("f = Flatten (x) i = ArgMax <axis = 1, keepdims = 0> (f) y = Gather <axis = 1> (f, i)",
-           {"w": (256, 5)}, outputs="float[N,M] y"),
+    OpCase("f = Flatten (x) i = ArgMax <axis = 1, keepdims = 0> (f) y = Gather (w, i)",
+           constants={"w": (256, 5)}, outputs="float[N,M] y"),
 ]  # fmt: skip
 
 REFUSED = [
