@@ -78,10 +78,10 @@ class Early(Pass):
 
 
 def test_every_pass_has_cases_that_fire_and_cases_that_rest() -> None:
-    # Their firing cases are tests of their own.
-    extra = {"eliminate_identity", "inline_functions", "fuse_gelu"}
-    assert {case.name for case in (*FOLDS, *FUSIONS)} | extra == set(passes.names())
-    assert {case.name for case in (*FOLD_RESTS, *FUSION_RESTS)} == set(passes.names())
+    names = set(passes.names()) - {"fuse_gelu"}  # all its cases are tests of their own
+    extra = {"eliminate_identity", "inline_functions"}  # so are the firing cases of these
+    assert {case.name for case in (*FOLDS, *FUSIONS)} | extra == names
+    assert {case.name for case in (*FOLD_RESTS, *FUSION_RESTS)} == names
 
 
 def test_names_are_the_files_in_an_order_that_keeps_every_after() -> None:
