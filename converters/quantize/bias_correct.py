@@ -22,7 +22,7 @@ Frames = NDArray[np.uint8]
 
 
 def add_missing_biases(model: ir.Model) -> None:
-    """Give every layer of `BIASED` that can be quantized a bias, so that there is one to correct."""
+    """Give every node of `BIASED` that can be quantized a bias: there must be one to correct."""
     for node in list(model.graph):
         given = len(node.inputs) > 2 and node.inputs[2] is not None
         if given or node.op_type not in BIASED or not has_plain_weight(node):

@@ -5,11 +5,18 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
+import numpy as np
+import onnx_ir as ir
 import pytest
 
 from converters.formats import tflite
+from converters.quantize.bias_correct import add_missing_biases, correct_biases
+from converters.quantize.calibrate import observe
+from converters.quantize.grid import WeightRule
+from converters.quantize.plan import Scheme, make_plan
 from device_profiles.errors import ModelError
-from tests.converters.op_matrix import OpCase, check_float, check_int8
+from tests.converters.op_matrix import OpCase, check_float, check_int8, run_tflite
+from tests.converters.quantize_cases import run
 
 W2, W3, W4 = ({"w": (4, 6, k, k), "b": (6,)} for k in (2, 3, 4))
 DW = {"w": (4, 1, 4, 4), "b": (4,)}
@@ -78,6 +85,35 @@ def test_float(case: OpCase) -> None:
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_int8(case: OpCase) -> None:
     check_int8(case)
+
+
+@pytest.mark.parametrize("case", [CASES[0], CASES[4], *CASES[-7:]], ids=str)
+def test_int16(case: OpCase) -> None:
+    check_int8(case, Scheme("int16", symmetric=True))
+
+
+# Only where numbers have a mean does the rounding of weights shift that of the result.
+POSITIVE = "r = Add (x, two) y = ConvTranspose <strides = [2, 2], group = {}> (r, w)"
+
+
+@pytest.mark.parametrize(("groups", "share"), [(1, 6), (2, 3), (4, 2)])
+def test_biases_take_up_the_mean_error(groups: int, share: int) -> None:
+    weight = np.random.default_rng(0).standard_normal((4, share, 2, 2)).astype(np.float32)
+    weight[0, 0, 0, 0] = 20  # one scale for all: the steps of the others are wide
+    case = OpCase(POSITIVE.format(groups), {"w": weight, "two": 2.0})
+    model = case.model()
+    add_missing_biases(model)
+    ranges = observe(model, case.frames()).ranges
+    scheme = Scheme(weights=WeightRule(per_channel=False))
+    plan = make_plan(model, ranges, scheme, tflite.kernels("uint8"))
+    corrected = correct_biases(model, plan, case.frames(), tflite.lower)
+    truth = run(model, case.frames())[0]
+
+    def error(graph: ir.Model) -> float:
+        actual = run_tflite(tflite.write(tflite.lower(graph, plan), {}), case.frames())[0]
+        return float(np.abs((actual - truth).mean(axis=(0, 2, 3))).max())
+
+    assert error(corrected) < error(model) / 2
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from converters.formats import tflite
+from converters.quantize.plan import Scheme
 from device_profiles.errors import ModelError
 from tests.converters.op_matrix import OpCase, check_float, check_int8
 
@@ -68,6 +69,11 @@ def test_float(case: OpCase) -> None:
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_int8(case: OpCase) -> None:
     check_int8(case)
+
+
+@pytest.mark.parametrize("case", [CASES[0], CASES[11], CASES[22], CASES[30]], ids=str)
+def test_int16(case: OpCase) -> None:
+    check_int8(case, Scheme("int16", symmetric=True))
 
 
 def test_axes_that_are_computed_are_refused() -> None:

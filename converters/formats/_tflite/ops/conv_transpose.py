@@ -14,7 +14,7 @@ from converters.formats._tflite.net import Net
 from converters.formats._tflite.ops import _window
 from converters.formats._tflite.ops._window import Pair
 from converters.formats._tflite.ops.base import Form, always
-from converters.formats._tflite.ops.conv import bias, in_two_dimensions
+from converters.formats._tflite.ops.conv import addends, bias, in_two_dimensions
 from converters.formats._tflite.refuse import refusal
 from converters.graphs import integer, integers, name_of
 
@@ -90,7 +90,7 @@ def _grouped(net: Net, node: ir.Node, image: Tensor, weight: Constant, say: _Pai
         filters = net.constant(rows.transpose((1, 2, 3, 0)), f"{node.name}/group_{i}")
         inputs = [each, filters]
         if given is not None:
-            inputs.append(net.constant(_share(given, i, groups), f"{node.name}/bias_{i}"))
+            inputs.append(addends(net, node, _share(given, i, groups), (each, filters)))
         results.append(_transpose_conv(net, node, inputs, say))
     shape = (*results[0].shape[:3], sum(one.shape[3] for one in results))
     joined = net.like(results[0], shape)
