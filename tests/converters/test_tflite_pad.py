@@ -44,6 +44,7 @@ CASES = [
 
 REFUSED = [
     (padded([0, 0, -8, 0, 0, 0, 0, 0]), "Pad leaves nothing"),
+    (padded([0, 0, 9, 0, 0, 0, 0, 0], "wrap"), "more than wrap can take from 8"),
     (OpCase("u = Relu (x) i = Cast <to = 7> (u) a = Slice (i, lo, hi, ax) p2 = Reshape (a, eight) "
             "y = Pad (x, p2)", {"lo": [0, 0], "hi": [1, 1], "ax": [1, 2], "eight": [8]}),
      "constant pads"),
