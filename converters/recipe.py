@@ -26,7 +26,9 @@ PRECISIONS = ("int8", "int16x8", "int8-dynamic", "fp16", "fp32")
 AUTOMATIC = ("int8", "fp16", "fp32")
 
 # The fields of a recipe that decide about one precision and not about every other.
-_INTEGER = ("activation_type", "symmetric", "per_channel", "pair_safe", "bias_correction")
+_INTEGER = (
+    *("activation_type", "symmetric", "per_channel", "pair_safe", "bias_correction", "io_type"),
+)
 _CONCERNS = {
     "int8": _INTEGER,
     "int16x8": _INTEGER,
@@ -40,7 +42,8 @@ class Recipe:
     """Everything that decides the bytes of an artifact, given the model and the samples.
 
     `half` is how fp16 is meant: `weights` (stored) or `compute`. `pair_safe` keeps pairs of int8
-    products within 16 bits, for CPUs whose kernels saturate there.
+    products within 16 bits, for CPUs whose kernels saturate there. `io_type` is the
+    profile's.
     """
 
     format: str
@@ -53,13 +56,13 @@ class Recipe:
     pair_safe: bool = False
     half: str = "weights"
     bias_correction: bool = True
+    io_type: str = "float32"
 
     @property
     def scheme(self) -> Scheme:
         """The integer types and rules, for the planner."""
-        return Scheme(
-            self.activation_type, self.symmetric, WeightRule(self.per_channel, self.pair_safe)
-        )
+        rule = WeightRule(self.per_channel, self.pair_safe)
+        return Scheme(self.activation_type, self.symmetric, rule, self.io_type)
 
     @property
     def calibrates(self) -> bool:
@@ -146,4 +149,5 @@ def _recipe(profile: Profile, rung: EngineRung, format_name: str, precision: str
         per_channel=wants.per_channel,
         pair_safe=pairs and (profile.saturates_int8_pairs or wants.reduced_range),
         half=wants.fp16,
+        io_type="float32" if wide else wants.io_type,
     )

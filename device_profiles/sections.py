@@ -148,7 +148,9 @@ class Quantization:
     """How numbers are stored: int8 types and grids, and what fp16 means.
 
     `reduced_range` keeps weights to 7 bits. `fp16` is `weights` (stored in half precision, computed
-    in single) or `compute` (computed in half precision as well).
+    in single) or `compute` (computed in half precision as well). `io_type` is what an integer
+    TFLite artifact takes and hands out: `float32` stands for the camera's bytes in and real
+    numbers out; `uint8` and `int8` keep both sides in integers, for accelerators without floats.
     """
 
     activation_type: str = field(metadata=_among(("uint8", "int8")))
@@ -157,6 +159,7 @@ class Quantization:
     symmetric_activations: bool = False
     reduced_range: bool = False
     fp16: str = field(default="weights", metadata=_among(("weights", "compute")))
+    io_type: str = field(default="float32", metadata=_among(("float32", "uint8", "int8")))
 
 
 @dataclass(frozen=True)

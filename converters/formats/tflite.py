@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from converters.formats import _half, _qdq
 from converters.formats._tflite.ops.base import fixed_grid, forms
-from converters.formats._tflite.write import written
+from converters.formats._tflite.write import IO_TYPE, written
 from converters.quantize.grid import Grid
 from converters.quantize.plan import Kernels, Plan
 
@@ -48,6 +48,7 @@ def lower(model: ir.Model, plan: Plan) -> ir.Model:
     if any(grid.dtype.itemsize == 2 for grid in plan.values.values()):
         opsets = lowered.graph.opset_imports
         opsets[""] = max(opsets[""], SINCE_INT16)
+    lowered.metadata_props[IO_TYPE] = plan.io_type
     return lowered
 
 

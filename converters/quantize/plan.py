@@ -104,6 +104,7 @@ class Scheme:
     activation_type: str = "uint8"
     symmetric: bool = False
     weights: WeightRule = field(default_factory=WeightRule)
+    io_type: str = "float32"
 
 
 @dataclass
@@ -114,7 +115,7 @@ class Plan:
     integers themselves, `absorbed` of Relu and Clip nodes that the saturation of their output's
     grid already does, `shifts` of Sub nodes that the zero point of their output's grid already
     does, `dynamic` of nodes whose weights alone are integers, `kept_float` the reason for every
-    other node.
+    other node. `io_type` is what the whole takes and hands out, where a format can choose.
     """
 
     values: dict[str, Grid] = field(default_factory=dict)
@@ -126,6 +127,7 @@ class Plan:
     shifts: set[str] = field(default_factory=set)
     dynamic: set[str] = field(default_factory=set)
     kept_float: dict[str, str] = field(default_factory=dict)
+    io_type: str = "float32"
 
 
 def make_plan(
@@ -164,7 +166,7 @@ def weights_only_plan(model: ir.Model, rule: WeightRule, kernels: Kernels) -> Pl
 
 class _Planner:
     def __init__(self, ranges: Mapping[str, Range], scheme: Scheme, kernels: Kernels) -> None:
-        self.plan = Plan()
+        self.plan = Plan(io_type=scheme.io_type)
         self._ranges = ranges
         self._scheme = scheme
         self._kernels = kernels

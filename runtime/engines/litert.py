@@ -84,7 +84,9 @@ class LiteRtEngine:
         self.metadata: dict[str, str] = dict(self.file.facts)
         self.quantization = tuple(tensor.quantization for tensor in self.file.inputs)
         layouts = _layouts(self.metadata)
-        self.inputs = tuple(_spec(tensor) for tensor in self.file.inputs)
+        self._signed = self.metadata.get("edge_sdk.io_type") == "int8"
+        specs = [_spec(tensor) for tensor in self.file.inputs]
+        self.inputs = tuple(replace(s, dtype="uint8") if self._signed else s for s in specs)
         self._results = tuple(_Result(t, layouts.get(t.name)) for t in self.file.outputs)
         self.outputs = tuple(result.spec for result in self._results)
         delegates = _delegates(module, options.provider)
@@ -118,7 +120,9 @@ class LiteRtEngine:
         try:
             self._resize([array.shape for array in inputs])
             for index, array in zip(self._input_ids, inputs, strict=True):
-                self._interpreter.set_tensor(index, array)
+                # Bytes less 128, as int8 counts them.
+                given = (array ^ 0x80).view(np.int8) if self._signed else array
+                self._interpreter.set_tensor(index, given)
             self._interpreter.invoke()
             answers = [self._interpreter.get_tensor(index) for index in self._output_ids]
         except Exception as error:

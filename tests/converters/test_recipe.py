@@ -144,14 +144,16 @@ def test_artifacts_are_shared_between_providers_alone() -> None:
     assert set(files) == {f"models/model.{p}.onnx" for p in ("int8", "fp16", "fp32")}
 
 
+INTEGER = {
+    *("activation_type", "symmetric", "per_channel", "pair_safe", "bias_correction", "io_type"),
+}
+
+
 @pytest.mark.parametrize(
     ("precision", "concerned"),
     [
-        ("int8", {"activation_type", "symmetric", "per_channel", "pair_safe", "bias_correction"}),
-        (
-            "int16x8",
-            {"activation_type", "symmetric", "per_channel", "pair_safe", "bias_correction"},
-        ),
+        ("int8", INTEGER),
+        ("int16x8", INTEGER),
         ("int8-dynamic", {"per_channel"}),
         ("fp16", {"half"}),
         ("fp32", set()),

@@ -23,6 +23,7 @@ from runtime.engines import EngineOptions, open_engine
 FACTS = "edge_sdk"
 LAYOUTS = "edge_sdk.layouts"
 LABELS = "edge_sdk.labels"
+IO_TYPE = "edge_sdk.io_type"
 
 
 def written(model: ir.Model, facts: Mapping[str, str]) -> bytes:
@@ -33,17 +34,20 @@ def written(model: ir.Model, facts: Mapping[str, str]) -> bytes:
     model = clone(model)
     name_nodes(model.graph)
     net = Net(_kinds(model))
-    inputs = {name_of(value): _input(net, value) for value in model.graph.inputs}
+    io_type = model.metadata_props.get(IO_TYPE, "float32")
+    inputs = {name_of(value): _input(net, value, io_type) for value in model.graph.inputs}
     for node in model.graph:
         _node(net, node)
     taken = {placed.tensor.index for placed in inputs.values()}
-    outputs = {name_of(value): _output(net, value, taken) for value in model.graph.outputs}
+    outputs = {name_of(v): _output(net, v, taken, io_type) for v in model.graph.outputs}
     layouts = {
         name: list(placed.perm)
         for name, placed in outputs.items()
         if placed.perm != identity(len(placed.perm))
     }
     said = {key: fact for key, fact in facts.items() if key != LABELS}
+    if io_type != "float32":
+        said[IO_TYPE] = io_type
     if layouts:
         said[LAYOUTS] = json.dumps(layouts, sort_keys=True)
     channels = next(iter(inputs.values())).shape[-1]
@@ -89,10 +93,21 @@ def _note(model: ir.Model, seen: Mapping[str, Array]) -> None:
                     value.const_value = ir.tensor(array)
 
 
-def _input(net: Net, value: ir.Value) -> Placed:
-    """Add an input. Where the graph computes on its bytes, they become int8 at once."""
+def _input(net: Net, value: ir.Value, io_type: str) -> Placed:
+    """Add an input. Where the graph computes on its bytes, they become int8 at once.
+
+    With `io_type` int8 they have to be so before they come.
+    """
     shape, dtype = net.shape(value), net.dtype(value)
     grid = _first_grid(value) if dtype == np.uint8 else None
+    if grid is None and io_type != "float32":
+        raise ModelError(
+            f"the model's first operators do not take bytes, so that io_type {io_type} has no "
+            "place for them; set io_type float32 in the profile, or activation_type uint8"
+        )
+    if grid is not None and io_type == "int8":
+        grid = signed(grid)
+        dtype = grid.dtype
     tensor = net.builder.tensor(name_of(value), shape, dtype, grid)
     placed = Placed(tensor, identity(len(shape)))
     if grid is None:
@@ -115,8 +130,8 @@ def _first_grid(value: ir.Value) -> Grid | None:
     return None
 
 
-def _output(net: Net, value: ir.Value, taken: set[int]) -> Placed:
-    """Return the tensor of an output under the output's own name, as real numbers.
+def _output(net: Net, value: ir.Value, taken: set[int], io_type: str) -> Placed:
+    """Return the tensor of an output under the output's own name, as numbers of `io_type`.
 
     One whose tensor has another name already, as it is in `taken`, is a copy.
     """
@@ -128,12 +143,26 @@ def _output(net: Net, value: ir.Value, taken: set[int]) -> Placed:
     placed = net.settle(net.values[name_of(value)])
     producer = value.producer()
     if producer is not None and producer.op_type == "DequantizeLinear":
-        placed = net.real(placed)
+        placed = net.real(placed) if io_type == "float32" else _integers(net, placed, io_type)
+    elif io_type != "float32" and placed.tensor.dtype.kind == "f":
+        raise ModelError(
+            f"the output {name_of(value)} is computed in float, so that it cannot be handed out "
+            f"as io_type {io_type}; set io_type float32 in the profile"
+        )
     if placed.tensor.index in taken:
         placed = Placed(net.copy(placed.tensor), placed.perm)
     taken.add(placed.tensor.index)
     net.builder.rename(placed.tensor, name_of(value))
     return placed
+
+
+def _integers(net: Net, placed: Placed, io_type: str) -> Placed:
+    """Return a quantized value as it is in int8, and with its zero point moved by 128 in uint8."""
+    grid = placed.tensor.grid
+    if io_type == "int8" or grid is None:
+        return placed
+    moved = (grid.zero_point.astype(np.int16) + 128).astype(np.uint8)
+    return Placed(net.on_grid(placed.tensor, Grid(grid.scale, moved)), placed.perm)
 
 
 def _node(net: Net, node: ir.Node) -> None:
