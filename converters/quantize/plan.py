@@ -213,7 +213,8 @@ class _Planner:
         byte = constant(node.inputs[1]) if grid is not None else None
         if grid is None or byte is None or byte.size != 1 or byte.item() not in range(256):
             return False
-        if grid.dtype != np.uint8 or (float(grid.scale), grid.low) != (1.0, 0.0):
+        bytes_ = grid.dtype == np.uint8 and (float(grid.scale), grid.low) == (1.0, 0.0)
+        if not bytes_ or not _read_once(node.inputs[0]):
             return False
         moved = np.array(byte.item(), np.uint8)
         self.plan.values[name_of(node.outputs[0])] = Grid(grid.scale, moved)
@@ -345,6 +346,16 @@ class _Planner:
         depthwise = groups > 1 and groups == weight.shape[0] and weight.shape[1] == 1
         rule = self._scheme.weights
         return WeightRule(rule.per_channel, rule.pair_safe and not depthwise)
+
+
+def _read_once(value: ir.Value | None) -> bool:
+    """Tell whether the bytes of a chain of moves are read at its end only, so on one grid."""
+    while value is not None:
+        if len(list(value.uses())) > 1 or value.is_graph_output():
+            return False
+        producer = value.producer()
+        value = None if producer is None else producer.inputs[0]
+    return True
 
 
 def _readers(node: ir.Node) -> list[ir.Node]:

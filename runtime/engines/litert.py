@@ -121,7 +121,7 @@ class LiteRtEngine:
             self._resize([array.shape for array in inputs])
             for index, array in zip(self._input_ids, inputs, strict=True):
                 # Bytes less 128, as int8 counts them.
-                given = (array ^ 0x80).view(np.int8) if self._signed else array
+                given = (array.view(np.uint8) ^ 0x80).view(np.int8) if self._signed else array
                 self._interpreter.set_tensor(index, given)
             self._interpreter.invoke()
             answers = [self._interpreter.get_tensor(index) for index in self._output_ids]

@@ -13,7 +13,7 @@ from converters.recipe import Recipe
 from device_profiles.errors import ModelError
 from runtime.engines import open_engine
 from runtime.tflite import read_tflite
-from tests.converters.op_matrix import run_tflite
+from tests.converters.op_matrix import OpCase, quantized, run_tflite
 from tests.converters.quantize_cases import digits, run
 
 RECIPE = Recipe("tflite", "litert", "cpu", "int8")
@@ -83,3 +83,16 @@ def test_half_precision_is_stored_and_computed_in_single() -> None:
     np.testing.assert_allclose(
         run_tflite(half, frames)[0], run(halved, frames)[0], atol=1e-4, rtol=0
     )
+
+
+def test_bytes_that_are_read_as_they_are_too_keep_their_grid() -> None:
+    """The zero point does a subtraction only for those who want nothing else."""
+    case = OpCase("b = Add (p, s) y = Relu (b)")
+    lowered, plan = quantized(case)
+    assert not plan.shifts
+    (expected,) = run(lowered, case.frames(), simulate=False)
+    (actual,) = run_tflite(tflite.write(lowered, {}), case.frames())
+    step = float(plan.values["y"].scale)
+    assert np.abs(expected - actual).max() <= 1.01 * step
+    alone, _ = quantized(OpCase("y = Relu (s)"))
+    assert "Sub" not in [node.op_type for node in alone.graph]

@@ -103,7 +103,9 @@ def check_same(ready: Prepared, frames: list[Frames]) -> Counter[str]:
     for name, actual in zip(names, answers(data, frames), strict=True):
         tolerance = float_tolerance(name, reference[name], *reductions(ready.graph))
         spread = np.ptp(reference[name], axis=0).max() / np.abs(reference[name]).max()
-        assert spread > 10 * MIN_VARIATION, "an answer that does not depend on the image proves nothing"
+        assert spread > 10 * MIN_VARIATION, (
+            "an answer that does not depend on the image proves nothing"
+        )
         error = np.abs(actual.astype(np.float64) - reference[name])
         print(f"{name}: largest difference {error.max():.3g}, may be {tolerance.absolute:.3g}")
         assert error.max() <= tolerance.absolute

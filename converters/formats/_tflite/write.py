@@ -172,13 +172,20 @@ def _node(net: Net, node: ir.Node) -> None:
     if node.op_type == "QuantizeLinear":
         _quantize(net, node)
     elif node.op_type == "DequantizeLinear":
-        net.alias(node.outputs[0], net.values[name_of(node.inputs[0])])
+        _dequantize(net, node)
     elif form is not None and not node.domain:
         test = form.wide if _width(node) == 2 else form.integer
         net.integer = _in_integers(node) and test(node)
         form.write(net, node)
     else:
         raise refusal(node, f"{node.op_type} has no form in TFLite here")
+
+
+def _dequantize(net: Net, node: ir.Node) -> None:
+    placed = net.values[name_of(node.inputs[0])]
+    if placed.tensor.grid is None or not same_grid(placed.tensor.grid, grid_of(node)):
+        raise refusal(node, "the same integers are read on two grids")
+    net.alias(node.outputs[0], placed)
 
 
 def _quantize(net: Net, node: ir.Node) -> None:
