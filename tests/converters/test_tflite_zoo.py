@@ -179,12 +179,29 @@ def test_int8_is_no_less_accurate_than_the_authors_own(
 
 
 @pytest.mark.models
-def test_both_formats_give_the_same_classes(model_pack: Path) -> None:
-    net = Net("zoo:mobilenet_v2_tf", PHOTOS, "mobilenet_v2_1.0_224_imagenet_dequant.safetensors")
-    ready = prepared(net, model_pack)
+@pytest.mark.parametrize("weights", ["offgrid", "dequant"])
+def test_both_formats_give_the_same_classes(weights: str, model_pack: Path) -> None:
+    file = f"mobilenet_v2_1.0_224_imagenet_{weights}.safetensors"
+    ready = prepared(Net("zoo:mobilenet_v2_tf", PHOTOS, file), model_pack)
     frames, _ = photos(model_pack, ready.contract)
     by_onnx = top1(int8(ready, "onnx", frames[::8]), frames, "onnxruntime")
     by_tflite = top1(int8(ready, "tflite", frames[::8]), frames)
     same = (by_onnx == by_tflite).mean()
     print(f"the same class on {100 * same:.1f} % of {len(frames)}")
     assert same >= 0.99
+
+
+@pytest.mark.models
+@pytest.mark.parametrize("net", NETS[:3], ids=str)
+def test_classifiers_are_integers_from_end_to_end(net: Net, model_pack: Path) -> None:
+    ready = prepared(net, model_pack)
+    frames = frames_of(model_pack / net.images, ready.contract, 32)
+    data = int8(ready, "tflite", frames[::2])
+    found = operators(data)
+    assert (found["QUANTIZE"], found["DEQUANTIZE"]) == (1, 1), found
+    exact = answers(tflite.write(ready.graph, {}), frames)[0].astype(np.float64)
+    error = answers(data, frames)[0] - exact
+    ratio = 10 * np.log10(exact.var() / (error**2).mean())
+    print(f"{net}: {ratio:.1f} dB")
+    # 10 dB is what `--precision auto` asks of outputs that are not decoded.
+    assert ratio > 10
