@@ -10,9 +10,11 @@ import copy
 import dataclasses
 import io
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,6 +31,12 @@ FloatArray = NDArray[np.float32]
 # and that onnxruntime 1.20 already runs; and the IR version that goes with it.
 OPSET = 20
 IR_VERSION = 10
+
+
+# Where a node says which line of the model it comes from, as `net.py:12: x = self.conv(x)`.
+SOURCE = "edge_sdk.source"
+
+_FRAME = re.compile(r'File "(?P<path>[^"]+)", line (?P<line>\d+), in [^\n]*\n\s*(?P<code>[^\n]*)')
 
 
 class Reference(Protocol):
@@ -155,8 +163,10 @@ def capture_module(
         raise ModelError(f"{name}: torch returned no exported program; export it to ONNX yourself")
     refuse_training(program.model, name)
     for node in program.model.graph:
-        # The paths of the exporting machine would make equal graphs unequal.
-        node.metadata_props.pop("pkg.torch.onnx.stack_trace", None)
+        # Whole paths of the exporting machine would make equal graphs unequal.
+        line = _source_line(node.metadata_props.pop("pkg.torch.onnx.stack_trace", ""))
+        if line:
+            node.metadata_props[SOURCE] = line
     task = getattr(module, "task", None)
     return Captured(
         name=name,
@@ -166,6 +176,17 @@ def capture_module(
         task=task if isinstance(task, str) else None,
         origin={**origin, "exporter": f"torch {torch.__version__.split('+')[0]}"},
     )
+
+
+def _source_line(trace: str) -> str:
+    """Return the innermost line of a stack trace that is not torch's own, "" without one."""
+    import torch
+
+    home = str(Path(torch.__file__).parent)
+    frames = [f for f in _FRAME.finditer(trace) if not f["path"].startswith(home)]
+    if not frames:
+        return ""
+    return f"{Path(frames[-1]['path']).name}:{frames[-1]['line']}: {frames[-1]['code'].strip()}"
 
 
 def stated_contract(module: Any, name: str) -> InputContract | None:

@@ -120,26 +120,33 @@ class TfliteFile:
 
     @property
     def precision(self) -> str:
-        """Return what the weighted operators compute in: `fp32`, `fp16` (weights), `dynamic`
+        """Return what the weighted operators compute in: `fp32`, `fp16` (weights), `int8-dynamic`
         (8-bit weights, float activations), `int8`, `uint8`, `int16x8`, or several as `a+b`."""
         found = Counter(kind for o in self.operators if (kind := _arithmetic(o)))
         return "+".join(sorted(found)) or "none"
 
 
+# Types of paddings, axes and shapes.
+_COUNTS = ("int32", "int64")
+
+
 def _arithmetic(operator: Operator) -> str:
     """Return the arithmetic of an operator with weights; nothing for any other.
 
-    Weights are constants of two dimensions or more; stored as float16, they pass a DEQUANTIZE.
+    Weights are constants of two dimensions or more, other than sizes and indices, which are int32;
+    stored as float16, they pass a DEQUANTIZE.
     """
     if operator.name == "DEQUANTIZE":
         half = operator.inputs and operator.inputs[0].dtype == "float16"
         return "fp16" if half and operator.inputs[0].constant else ""
-    weights = [t for t in operator.inputs if t.constant and len(t.shape) > 1]
+    weights = [
+        t for t in operator.inputs if t.constant and len(t.shape) > 1 and t.dtype not in _COUNTS
+    ]
     moving = [t for t in operator.inputs if not t.constant]
     if not weights or not moving or operator.name == "RESHAPE":
         return ""
     kinds = moving[0].dtype, weights[0].dtype
-    known = {("float32", "float32"): "fp32", ("float32", "int8"): "dynamic",
+    known = {("float32", "float32"): "fp32", ("float32", "int8"): "int8-dynamic",
              ("float32", "float16"): "fp16", ("int16", "int8"): "int16x8",
              ("int8", "int8"): "int8", ("uint8", "uint8"): "uint8"}  # fmt: skip
     return known.get(kinds, f"{kinds[0]}x{kinds[1]}")

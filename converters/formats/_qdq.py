@@ -217,6 +217,7 @@ class _Writer:
             attributes=list(node.attributes.values()),
             outputs=outputs,
             name=node.name,
+            metadata_props=dict(node.metadata_props),
         )
         self._nodes.append(copy)
         return copy

@@ -46,8 +46,10 @@ def _sentence(candidate: Candidate) -> str:
 
 def _table(done: Conversion) -> Table:
     """Return the table of what was tried, with the columns that this task has figures for."""
-    rows = [_row(c, done.verdict.refused.get(i, "kept"))
-            for i, c in enumerate(done.verdict.candidates)]  # fmt: skip
+    rows = [
+        _row(c, "fails" if c.broken else done.verdict.refused.get(i, "kept"))
+        for i, c in enumerate(done.verdict.candidates)
+    ]
     columns = [name for name in rows[0] if any(row[name] not in ("-", None) for row in rows)]
     note = (
         f"against the original model, on the same {done.verdict.kept[0].comparison['n']} "
@@ -86,7 +88,12 @@ def _charts(done: Conversion) -> tuple[Scatter, ...]:
 
 
 def _notes(done: Conversion) -> list[str]:
-    notes = []
+    broken: dict[str, list[str]] = {}
+    for candidate in done.verdict.candidates:
+        if candidate.broken:
+            name = f"{candidate.recipe.format} {candidate.recipe.precision}"
+            broken.setdefault(str(candidate.comparison["fault"]), []).append(name)
+    notes = [f"{', '.join(dict.fromkeys(names))}: {why}" for why, names in broken.items()]
     integer = done.manifest.recipe["artifacts"]
     for file, facts in integer.items():
         islands = facts.get("kept_float")

@@ -200,14 +200,58 @@ def test_what_cannot_be_made_is_refused_and_the_rest_goes_on(
     done = convert(captured, "jetson-orin-nano", tmp_path / "x.edge", digits.train, OPTIONS)
     made = {artifact.precision for artifact in done.manifest.artifacts}
     assert made == {"int8", "fp32"}
-    (table,) = conversion_report(done).tables
+    report = conversion_report(done)
+    (table,) = report.tables
     verdicts = {row[0]: row[-1] for row in table.rows}
-    assert "fails: " in str(verdicts["onnx fp16"])
-    assert "beyond 65504" in str(verdicts["onnx fp16"])
+    assert verdicts["onnx fp16"] == "fails"
+    assert any("onnx fp16: " in note and "beyond 65504" in note for note in report.notes)
     named = dataclasses.replace(OPTIONS, precision="fp16")
     with pytest.raises(ModelError, match="beyond 65504"):
         convert(captured, "jetson-orin-nano", tmp_path / "y.edge", digits.train, named)
     assert set(listing(tmp_path)) == {"x.edge"}
+
+
+class Curved(nn.Module):
+    """The shipped net with an op on its answers that TFLite does not have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = digits_cnn().eval()
+        self.input_contract, self.task = self.inner.input_contract, self.inner.task
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits from -1 to 1."""
+        return torch.erf(self.inner(x) / 16)
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+def test_an_op_that_a_format_does_not_have_is_named_with_its_line(
+    digits: Digits, tmp_path: Path, precision: str
+) -> None:
+    captured = edge_sdk.capture(Curved(), torch.zeros(1, 1, 32, 32))
+    options = dataclasses.replace(OPTIONS, precision=precision, judges=20)
+    only = dataclasses.replace(options, format="tflite")
+    wanted = r"Erf has no form in TFLite here \(at test_convert.py:\d+: return torch.erf\(.*onnx"
+    with pytest.raises(ModelError, match=wanted) as caught:
+        convert(captured, DEVICE, tmp_path / "x.edge", digits.train, only)
+    assert "\n" not in str(caught.value)
+    done = convert(captured, DEVICE, tmp_path / "x.edge", digits.train, options)
+    assert {artifact.format for artifact in done.manifest.artifacts} == {"onnx"}
+    assert any("Erf has no form" in note for note in conversion_report(done).notes)
+
+
+def test_a_bundle_of_tflite_alone(
+    captured: Captured, digits: Digits, edge: Run, tmp_path: Path
+) -> None:
+    options = dataclasses.replace(OPTIONS, format="tflite", judges=20)
+    output = tmp_path / "lite.edge"
+    convert(captured, DEVICE, output, digits.train, options)
+    said = edge("check", output, "--data", digits.heldout, "--samples", "40", "--json")
+    assert said.code == 0, said.err
+    assert [gate["passed"] for gate in said.json["gates"]] == [True, True]
+    said = edge("run", output, "--source", "synthetic:noise", "--max-frames", "3", "--json")
+    assert said.json["facts"]["rung"] == "tflite int8 on litert/cpu"
+    assert said.json["facts"]["refused"] == []
 
 
 def test_existing_bundle_stays_when_a_conversion_fails(

@@ -61,7 +61,7 @@ def test_the_names_are_those_of_the_schema() -> None:
     ("moving", "weights", "precision"),
     [
         ("float32", "float32", "fp32"),
-        ("float32", "int8", "dynamic"),
+        ("float32", "int8", "int8-dynamic"),
         ("int8", "int8", "int8"),
         ("uint8", "uint8", "uint8"),
         ("int16", "int8", "int16x8"),

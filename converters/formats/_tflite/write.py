@@ -17,7 +17,7 @@ from converters.formats._tflite.refuse import refusal
 from converters.graphs import Array, clone, constant, name_nodes, name_of, to_bytes
 from converters.quantize.grid import Grid
 from converters.quantize.plan import PARAMETERS
-from device_profiles.errors import ModelError
+from device_profiles.errors import EngineError, ModelError
 from runtime.engines import EngineOptions, open_engine
 
 FACTS = "edge_sdk"
@@ -74,7 +74,14 @@ def _kinds(model: ir.Model) -> dict[str, Kind]:
                 probe.graph.outputs.append(value)
     engine = open_engine("onnxruntime", to_bytes(probe), EngineOptions(simulate=True))
     feeds = [np.zeros([max(d, 1) for d in spec.shape], spec.dtype) for spec in engine.inputs]
-    specs, arrays = (*engine.inputs, *engine.outputs), map(np.asarray, engine.run(feeds))
+    try:
+        answers = engine.run(feeds)
+    except EngineError as error:
+        raise ModelError(
+            f"the model fails on an image of zeros, by which its shapes are found: {error}; "
+            "use --format onnx"
+        ) from error
+    specs, arrays = (*engine.inputs, *engine.outputs), map(np.asarray, answers)
     found = {spec.name: a for spec, a in zip(specs, (*feeds, *arrays), strict=True)}
     engine.close()
     _note(model, found)
