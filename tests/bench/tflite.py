@@ -52,6 +52,7 @@ def convert(net: str, precision: str, file: Path) -> None:
     from converters.loaders import LoadOptions, load_model
     from converters.produce import prepare, produce
     from converters.recipe import Recipe
+    from runtime.probe import peak_memory
 
     frames = photos(net)[::CALIBRATE_EVERY] if precision == "int8" else []
     used, started = resource.getrusage(resource.RUSAGE_SELF).ru_utime, time.perf_counter()
@@ -61,7 +62,8 @@ def convert(net: str, precision: str, file: Path) -> None:
     made = produce(ready, Recipe("tflite", "litert", "cpu", precision), frames, {})
     wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF)
     file.write_bytes(made.data)
-    print("\n" + json.dumps({"s": wall, "user s": after.ru_utime - used}))
+    found = {"s": wall, "user s": after.ru_utime - used, "peak MiB": peak_memory()}
+    print("\n" + json.dumps(found))
 
 
 def timed(net: str, precision: str, file: Path) -> dict[str, float]:

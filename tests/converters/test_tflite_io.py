@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from converters.formats import tflite
+from converters.formats._tflite.ops.base import forms, never
 from converters.produce import look, quantize
 from converters.recipe import Recipe
 from device_profiles.errors import ModelError
@@ -96,3 +99,12 @@ def test_bytes_that_are_read_as_they_are_too_keep_their_grid() -> None:
     assert np.abs(expected - actual).max() <= 1.01 * step
     alone, _ = quantized(OpCase("y = Relu (s)"))
     assert "Sub" not in [node.op_type for node in alone.graph]
+
+
+def test_the_docs_list_every_operator_and_no_other() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "tflite.md").read_text(encoding="utf-8")
+    table = text.partition("## Operators")[2].partition("`Resize` uses")[0]
+    listed = set(re.findall(r"(\*\*)?`(\w+)`", table))
+    integer = {op for op, form in forms().items() if (form.integer, form.moves) != (never, never)}
+    assert {name for _, name in listed} - {"auto"} == set(forms())
+    assert {name for bold, name in listed if bold} == integer

@@ -1,6 +1,6 @@
 """Whole nets as TFLite: the answers of the original, no transposition, and their accuracy in int8.
 
-Everything here is measured on real images with real weights, except for ResNet-18.
+Everything here is measured on real images with real weights, except where there are none.
 """
 
 from __future__ import annotations
@@ -120,13 +120,14 @@ def test_answers_of_the_original_without_a_transposition(net: Net, model_pack: P
     assert not found["TRANSPOSE"], found
 
 
-def test_resnet18_of_random_weights() -> None:
+@pytest.mark.parametrize("name", ["resnet18", "shufflenet_v2_x05", "mobilenet_v3_small"])
+def test_random_weights(name: str) -> None:
     import torch
 
     from converters.zoo._settle import settle_batchnorm
 
     torch.manual_seed(0)
-    model = create("resnet18").eval()
+    model = create(name).eval()
     contract = model.input_contract
     frames = [
         np.random.default_rng(seed).integers(0, 256, (1, *contract.shape), np.uint8)
