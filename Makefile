@@ -10,7 +10,7 @@ DEVICE_VENV := .venv-device-$(notdir $(PYTHON))
 DEMO_READY := $(VENV)/.demo-ready
 TEST_READY := $(VENV)/.test-ready
 
-.PHONY: demo test device lint types contracts footprint clean
+.PHONY: demo test device lint types contracts footprint tflite-bench clean
 .DEFAULT_GOAL := demo
 
 demo: $(DEMO_READY)
@@ -40,6 +40,10 @@ footprint: BUNDLE ?= edge-demo/digits-generic-x86.edge
 footprint: IMAGE ?= edge-demo/digits/heldout/0/0001.png
 footprint: demo
 	$(BIN)/python tests/bench/footprint.py $(BUNDLE) $(IMAGE)
+
+# Our TFLite files beside those of the nets' authors; EDGE_SDK_MODELS names the model pack.
+tflite-bench: $(DEMO_READY)
+	$(BIN)/python tests/bench/tflite.py
 
 clean:
 	rm -rf $(VENV) .venv-device-* build dist *.egg-info .hypothesis .mypy_cache .ruff_cache .pytest_cache \
