@@ -22,7 +22,7 @@ test: lint types contracts
 # The device side alone, as a device installs it; any Python from 3.10: make device PYTHON=python3.10
 device:
 	$(PYTHON) -m venv $(DEVICE_VENV)
-	$(DEVICE_VENV)/bin/python -m pip install --quiet --editable '.[onnx,camera]' pytest
+	$(DEVICE_VENV)/bin/python -m pip install --quiet --editable '.[onnx,tflite,camera]' pytest
 	$(DEVICE_VENV)/bin/python -m pytest tests/device_profiles tests/runtime
 
 lint: $(TEST_READY)
