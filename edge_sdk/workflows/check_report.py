@@ -39,6 +39,7 @@ class Row:
         """Return the row as JSON-ready values; `reference` and `artifact` hold accuracies."""
         return {
             "name": self.artifact.label,
+            "format": self.artifact.format,
             "precision": self.artifact.precision,
             "provider": self.artifact.provider,
             "size_bytes": self.artifact.file.size,

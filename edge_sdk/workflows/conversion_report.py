@@ -77,7 +77,9 @@ def _charts(done: Conversion) -> tuple[Scatter, ...]:
     seen = {c.recipe.file: c for c in done.verdict.candidates}.values()
     spots = tuple(
         Point(
-            c.recipe.precision, c.size / 1e6, 100 * float(c.comparison["artifact"]["top1"]["value"])
+            f"{c.recipe.format} {c.recipe.precision}",
+            c.size / 1e6,
+            100 * float(c.comparison["artifact"]["top1"]["value"]),
         )
         for c in seen
         if c.comparison.get("artifact")

@@ -234,6 +234,7 @@ def _sizes(devices: Sequence[_Device]) -> Scatter:
         )
         for d in devices
         for a in d.check.facts["artifacts"]
+        if a["format"] == d.first["format"]  # the other format's points lie on these
     )
     return Scatter("Accuracy against size", "size of the artifact, kB", "top-1, %", spots)
 
