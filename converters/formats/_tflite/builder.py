@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.formats._tflite.versions import version_of
 from converters.graphs import Array
 from converters.quantize.grid import Grid
 from device_profiles.errors import missing
@@ -23,55 +24,6 @@ DTYPES = {
     **{f"{t}{b}": f"{t.upper()}{b}" for t in ("int", "uint") for b in (8, 16, 32, 64)},
     **{"float16": "FLOAT16", "float32": "FLOAT32", "float64": "FLOAT64", "bool": "BOOL"},
 }
-
-# The version in which each operator learnt 8-bit and 16-bit integers, where it was not the first
-# (tensorflow/lite/tools/versioning/op_version.cc). A runtime refuses a version that it is too old
-# for. What else raises a version (an input more, more axes) is said where the operator is added.
-_TWO = (
-    "ADD ARG_MAX ARG_MIN AVERAGE_POOL_2D BATCH_MATMUL CONCATENATION DEQUANTIZE ABS EXP EQUAL "
-    "GATHER GREATER GREATER_EQUAL LEAKY_RELU LESS LESS_EQUAL LOGISTIC LOG_SOFTMAX L2_NORMALIZATION "
-    "MAX_POOL_2D MAXIMUM MEAN MINIMUM MIRROR_PAD MUL NOT_EQUAL PAD PADV2 REDUCE_MAX REDUCE_MIN "
-    "RELU RELU6 RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR SLICE SOFTMAX SPACE_TO_DEPTH SPLIT SPLIT_V "
-    "SQUARED_DIFFERENCE STRIDED_SLICE SUB SUM TANH TOPK_V2 TRANSPOSE TRANSPOSE_CONV"
-)
-_VERSIONS_8 = {
-    **dict.fromkeys(_TWO.split(), 2),
-    **{"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4},
-}
-_VERSIONS_DYNAMIC = {"CONV_2D": 5, "FULLY_CONNECTED": 12}
-_VERSIONS_16 = {
-    **{"CONV_2D": 4, "DEPTHWISE_CONV_2D": 5, "FULLY_CONNECTED": 4, "TRANSPOSE_CONV": 2},
-    **{"LOGISTIC": 3, "TANH": 3, "SOFTMAX": 3, "RELU": 3, "RELU6": 3, "MUL": 4, "ADD": 4, "SUB": 5},
-    **{"CONCATENATION": 3, "AVERAGE_POOL_2D": 3, "MAX_POOL_2D": 3, "MEAN": 3, "PAD": 3},
-    **{"PADV2": 3, "RESIZE_BILINEAR": 3, "RESIZE_NEAREST_NEIGHBOR": 3, "SLICE": 4, "SPLIT": 2},
-    **{"STRIDED_SLICE": 5, "TRANSPOSE": 5, "QUANTIZE": 3, "DEQUANTIZE": 3, "LEAKY_RELU": 2},
-    **{"GATHER": 4, "BATCH_MATMUL": 3, "MAXIMUM": 4, "MINIMUM": 4, "REDUCE_MAX": 3},
-    **{"SQUARED_DIFFERENCE": 2, "DEPTH_TO_SPACE": 1, "EXP": 2, "ABS": 3},
-}
-
-
-def version_of(code: str, inputs: Sequence[Tensor | None]) -> int:
-    """Return the version that an operator needs for the dtypes and shapes of its inputs."""
-    widths = {t.dtype.itemsize for t in inputs if t is not None and t.grid is not None}
-    least = _version_of_shapes(code, [t.shape for t in inputs if t is not None])
-    first = next((t.grid for t in inputs if t is not None), None)
-    if first is None and widths:  # float beside 8-bit weights with a scale per channel
-        return max(_VERSIONS_DYNAMIC.get(code, 1), least)
-    if 2 in widths:
-        return max(_VERSIONS_16.get(code, 1), least)
-    return max(_VERSIONS_8.get(code, 1) if 1 in widths else 1, least)
-
-
-def _version_of_shapes(code: str, shapes: Sequence[tuple[int, ...]]) -> int:
-    """Return the version in which an operator learnt to take inputs of these shapes."""
-    if code == "CONV_2D" and shapes[0][-1] != shapes[1][-1]:
-        return 6  # groups
-    if code == "TRANSPOSE_CONV" and len(shapes) == 4:
-        return 3  # a bias
-    if code == "FULLY_CONNECTED" and len(shapes[0]) != 2:
-        return 5  # all axes kept
-    return 1
-
 
 # XNNPACK and NEON kernels load whole vectors from constants.
 _ALIGNMENT = 16
@@ -135,14 +87,13 @@ class Builder:
         inputs: Sequence[Tensor | None],
         outputs: Sequence[Tensor],
         options: Any = None,
-        version: int = 0,
     ) -> None:
         """Add an operator by its name in the schema; None stands for an input left out.
 
-        `options` is an object of the schema. `version` 0 takes the one that its dtypes need.
+        `options` is an object of the schema.
         """
         s = self.schema
-        version = version or version_of(code, inputs)
+        version = version_of(code, inputs, outputs, options)
         known = self._codes.setdefault((code, version), len(self._codes))
         operator = s.OperatorT(
             opcodeIndex=known,
