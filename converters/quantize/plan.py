@@ -252,7 +252,11 @@ class _Planner:
         producer = source.producer() if source is not None else None
         if source is None or producer is None or (producer.name or "") not in self.plan.integer:
             return False
-        if len(list(source.uses())) > 1 or source.is_graph_output():
+        if (
+            len(list(source.uses())) > 1
+            or source.is_graph_output()
+            or self._has_no_choice(producer)
+        ):
             return False
         grid = self._grid(name_of(node.outputs[0]), bounds)
         slack = 0.5001 * float(grid.scale)  # of 0, which is rounded to a step
@@ -261,6 +265,10 @@ class _Planner:
         self.plan.values[name_of(node.outputs[0])] = grid
         self.plan.values.pop(name_of(source), None)
         return True
+
+    def _has_no_choice(self, node: ir.Node) -> bool:
+        """Tell whether the kernel of `node` decides itself on which grid its result is."""
+        return self._kernels.keeps(node) or self._kernels.fixed(node, self._dtype) is not None
 
     def _grid(self, name: str, bounds: Range = (-np.inf, np.inf)) -> Grid:
         low, high = self._ranges[name]

@@ -58,6 +58,14 @@ EIGHT = [
     OpCase("y = HardSigmoid <alpha = 0.16666667, beta = 0.5> (x)", operators="ADD MUL"),
     OpCase("y = HardSigmoid <alpha = 0.9, beta = -0.1> (x)", operators="MUL ADD MUL"),
     OpCase("h = HardSigmoid <alpha = 0.16666667> (x) y = Mul (x, h)", operators="ADD MUL MUL"),
+    # After a kernel whose result is on its input's grid, or on one of its own, they stay ops.
+    OpCase("m = MaxPool <kernel_shape = [2, 2]> (x) y = Relu (m)", operators="MAX_POOL_2D RELU"),
+    # Means of four integers lie halfway between two; a step of theirs is two of the result.
+    OpCase("m = AveragePool <kernel_shape = [2, 2]> (x) y = Relu (m)", loose=0.2, far=3),
+    OpCase("m = ReduceMax (x, axes) y = Relu (m)", {"axes": [2, 3]}),
+    OpCase("v = Sigmoid (x) y = Clip (v, a, b)", {"a": 0.25, "b": 0.75}),
+    OpCase("v = Softmax (x) y = Clip (v, a)", {"a": 0.1}, ulps=16),
+    OpCase("v = LogSoftmax (x) y = Clip (v, a, b)", {"a": -3.0, "b": -1.0}, ulps=64),
 ]
 REAL = [
     OpCase("a = Neg (x) y = PRelu (x, a)", operators="NEG PRELU"),
