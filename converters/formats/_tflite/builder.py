@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.formats._tflite.sharing import Step, overwritten
 from converters.formats._tflite.versions import version_of
 from converters.graphs import Array
 from converters.quantize.grid import Grid
@@ -56,6 +57,7 @@ class Builder:
     def __init__(self) -> None:
         self.schema = schema()
         self._tensors: list[Any] = []
+        self._added: list[Tensor] = []  # the same ones, as they were asked for
         self._buffers: list[Any] = [self.schema.BufferT()]  # the first one is "none", by the spec
         self._operators: list[Any] = []
         self._codes: dict[tuple[str, int], int] = {}
@@ -119,11 +121,13 @@ class Builder:
         import flatbuffers
 
         s = self.schema
+        self._operators = self._read({tensor.index for tensor in outputs.values()})
+        self._unshare()
         subgraph = s.SubGraphT(
             tensors=self._tensors,
             inputs=[tensor.index for tensor in inputs.values()],
             outputs=[tensor.index for tensor in outputs.values()],
-            operators=self._read({tensor.index for tensor in outputs.values()}),
+            operators=self._operators,
             name="main",
         )
         model = s.ModelT(
@@ -150,8 +154,25 @@ class Builder:
                 kept.append(operator)
         return kept[::-1]
 
+    def _unshare(self) -> None:
+        """Give operators that would write over what is read later a copy to write over."""
+        codes = [code for code, _ in self._codes]
+        steps = [
+            Step(codes[one.opcodeIndex], tuple(one.inputs), tuple(one.outputs))
+            for one in self._operators
+        ]
+        for position, place in reversed(overwritten(steps)):
+            operators, self._operators = self._operators, []
+            tensor = self._added[operators[position].inputs[place]]
+            made = self.tensor("", tensor.shape, tensor.dtype, tensor.grid)
+            # The one operator with an input of any dtype and rank whose result is its own.
+            self.operator("CONCATENATION", [tensor], [made], self.schema.ConcatenationOptionsT())
+            operators[position].inputs[place] = made.index
+            self._operators = [*operators[:position], *self._operators, *operators[position:]]
+
     def _tensor(self, name: str, tensor: Tensor, buffer: int) -> Tensor:
         s = self.schema
+        self._added.append(tensor)
         self._tensors.append(
             s.TensorT(
                 shape=np.array(tensor.shape, np.int32),
