@@ -29,9 +29,11 @@ def opencv() -> Any:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silence OpenCV's own log while something is tried that may fail and is reported by us."""
-    log = opencv().utils.logging
-    level = log.setLogLevel(log.LOG_LEVEL_SILENT)
+    cv2 = opencv()
+    # OpenCV 4 has the switch in `cv2` itself (and in some builds there alone), OpenCV 5 has not.
+    set_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
+    level = set_level(0)  # silent
     try:
         yield
     finally:
-        log.setLogLevel(level)
+        set_level(level)
