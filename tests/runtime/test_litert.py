@@ -333,9 +333,10 @@ def test_a_delegate_that_works(
     engine = _open(mean_model(), provider="delegate:take.so")
     assert provider.endswith("take.so")
     assert engine.provider == "delegate:take.so"
-    (mean,) = engine.run([IMAGE])
-    assert mean.shape == (1, 3)
-    assert not np.allclose(mean, IMAGE.mean(axis=(1, 2)))
+    # Nothing writes the output: whatever is in its memory does not depend on the image.
+    (first,), (second,) = engine.run([IMAGE]), engine.run([2 * IMAGE])
+    assert first.shape == (1, 3)
+    assert first.tobytes() == second.tobytes()
 
 
 def test_sample_inputs_are_what_engines_take() -> None:
