@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="model class = data class + N, where names do not tell",
     )
-    parser.add_argument("--format", default="auto", help="auto, onnx (default: auto)")
+    parser.add_argument("--format", default="auto", help="auto, onnx, tflite (default: auto)")
     parser.add_argument("--precision", default="auto", choices=("auto", *PRECISIONS))
     parser.add_argument(
         "--max-drop", type=float, metavar="POINTS", help="budget: top-1 points that may be lost"
