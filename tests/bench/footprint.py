@@ -2,10 +2,11 @@
 
     python tests/bench/footprint.py BUNDLE IMAGE [RUNS]
 
-Makes environments in a temporary folder: `pip install .[onnx]`, with `camera`, and the plain
-onnxruntime, numpy and opencv that a user would script with. All run on one image, in turns: the
-plain script and the opened bundle its last artifact, the proven one the first that reproduces its
-golden set. The plain script checks nothing: no hashes, no golden set, no provider.
+Makes environments in a temporary folder: `pip install .[onnx]` (`.[tflite]` for a bundle of TFLite
+files), with `camera`, and the plain onnxruntime (LiteRT), numpy and opencv that a user would script
+with. All run on one image, in turns: the plain script and the opened bundle its last artifact, the
+proven one the first that reproduces its golden set. The plain script checks nothing: no hashes, no
+golden set, no provider.
 """
 
 from __future__ import annotations
@@ -30,17 +31,45 @@ def report():
     print(json.dumps({"ms": 1e3 * start, "mb": peak}))
 """
 
-PLAIN = """
-import cv2, numpy, onnxruntime
-model, image, height, width = sys.argv[1:5]
-session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+FRAME = """
+import cv2, numpy
+model, image, height, width, color = sys.argv[1:6]
 frame = cv2.resize(cv2.imread(image), (int(width), int(height)))
-channels = session.get_inputs()[0].shape[3]
-frame = frame if channels == 3 else cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)[..., None]
+frame = frame if color != "GRAY" else cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)[..., None]
+"""
+
+ONNXRUNTIME = (
+    FRAME
+    + """
+import onnxruntime
+session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
 scores = session.run(None, {session.get_inputs()[0].name: frame[None]})[0]
 assert scores.argmax() >= 0
 report()
 """
+)
+
+LITERT = (
+    FRAME
+    + """
+from ai_edge_litert.interpreter import Interpreter
+interpreter = Interpreter(model)
+interpreter.allocate_tensors()
+takes = interpreter.get_input_details()[0]
+interpreter.set_tensor(takes["index"], (frame ^ 128 if takes["dtype"] == numpy.int8 else frame)[
+    None].view(takes["dtype"]))
+interpreter.invoke()
+scores = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+assert scores.argmax() >= 0
+report()
+"""
+)
+
+# Engine -> our extra, its package, the plain script.
+ENGINES = {
+    "onnxruntime": ("onnx", "onnxruntime", ONNXRUNTIME),
+    "litert": ("tflite", "ai-edge-litert", LITERT),
+}
 
 OURS = """
 from runtime.bundle import open_bundle
@@ -93,15 +122,17 @@ def main(bundle: Path, image: Path, runs: int) -> None:
     """Install, measure in turns, print."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        light = environment(folder / "light", ".[onnx]")
-        ours = environment(folder / "ours", ".[onnx,camera]")
-        plain = environment(folder / "plain", "onnxruntime", "numpy", "opencv-python-headless")
         with zipfile.ZipFile(bundle) as archive:
             manifest = json.loads(archive.read("manifest.json"))
-            model = archive.extract(manifest["artifacts"][-1]["file"]["path"], folder)
-        size = (str(manifest["input"]["height"]), str(manifest["input"]["width"]))
+            last = manifest["artifacts"][-1]
+            model = archive.extract(last["file"]["path"], folder)
+        size = [str(manifest["input"][axis]) for axis in ("height", "width", "color")]
+        extra, package, script = ENGINES[last["engine"]]
+        light = environment(folder / "light", f".[{extra}]")
+        ours = environment(folder / "ours", f".[{extra},camera]")
+        plain = environment(folder / "plain", package, "numpy", "opencv-python-headless")
         cases = {
-            "plain script": (plain, PLAIN, model, str(image), *size),
+            "plain script": (plain, script, model, str(image), *size),
             "bundle, opened": (ours, OURS, str(bundle), str(image)),
             "bundle, proven": (ours, PROVEN, str(bundle), str(image)),
         }
@@ -109,7 +140,8 @@ def main(bundle: Path, image: Path, runs: int) -> None:
         for _ in range(runs):
             for case, arguments in cases.items():
                 found[case].append(run(*arguments))
-        for what, python in (("[onnx]", light), ("[onnx,camera]", ours), ("plain", plain)):
+        sizes = {f"[{extra}]": light, f"[{extra},camera]": ours, "plain": plain}
+        for what, python in sizes.items():
             print(f"installed {what:16} {megabytes(python):7.1f} MB")
         for case, results in found.items():
             print(f"{case:16} {summary(results)}")
