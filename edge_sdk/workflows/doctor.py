@@ -85,6 +85,15 @@ def _package(name: str, module: str, extra: str, why: str) -> Callable[[], list[
     return look
 
 
+def _litert() -> list[Finding]:
+    why = "runs TFLite artifacts"
+    current = _package("ai-edge-litert", "ai_edge_litert", "tflite", why)
+    # What the engine takes where LiteRT has no wheels.
+    older = _package("tflite-runtime", "tflite_runtime", "tflite", why)
+    found = [importlib.util.find_spec(name) for name in ("ai_edge_litert", "tflite_runtime")]
+    return older() if found[0] is None and found[1] is not None else current()
+
+
 def _broken(module: str) -> str:
     """Return why an installed module does not import, on one line; nothing when it does."""
     try:
@@ -158,7 +167,7 @@ _LOOKS: tuple[Callable[[], list[Finding]], ...] = (
     _package("numpy", "numpy", "all", "needed by everything"),
     _package("onnxruntime", "onnxruntime", "onnx", "runs ONNX artifacts"),
     _providers,
-    _package("ai-edge-litert", "ai_edge_litert", "tflite", "runs TFLite artifacts"),
+    _litert,
     _opencv,
     _package("torch", "torch", "convert", "converts models; not needed on a device"),
     _package("onnx", "onnx", "convert", "converts models; not needed on a device"),

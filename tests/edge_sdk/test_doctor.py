@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 from importlib.metadata import distributions
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import cv2
@@ -76,6 +77,19 @@ def test_what_is_not_installed_is_a_note(
     line = found(name)
     assert line["level"] == "note"
     assert line["remedy"] == f"pip install 'edge-sdk[{extra}]'"
+
+
+def test_tflite_runtime_stands_in_for_litert(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine runs on it where LiteRT has no wheels."""
+    real = importlib.util.find_spec
+    stand_in = {"ai_edge_litert": None, "tflite_runtime": real("json")}
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *a: stand_in[name] if name in stand_in else real(name, *a),
+    )
+    monkeypatch.setitem(sys.modules, "tflite_runtime", ModuleType("tflite_runtime"))
+    assert found("tflite-runtime")["level"] == "ok"
 
 
 @pytest.mark.parametrize(
