@@ -45,6 +45,16 @@ CASE = OpCase(
 )
 
 
-def test_what_is_read_later_is_not_written_over() -> None:
-    data = check_int8(replace(CASE, integer=False), Scheme("int16", symmetric=True))
-    assert operators(data)["CONCATENATION"] == 1
+BOTH = OpCase(
+    "t = Mul (x, k) r = Unsqueeze (t, at) q = Unsqueeze (t, more) y = Add (r, q) z = Neg (t)",
+    {"k": 0.5, "at": [2], "more": [1]},
+    size=(8, 8, 1),
+    outputs="float[A,B,C,D,E] y, float[A,B,C,D] z, float[A,B,C,D] t",
+    loose=0.02,
+)
+
+
+@pytest.mark.parametrize(("case", "copies"), [(CASE, 1), (BOTH, 2)], ids=str)
+def test_what_is_read_later_is_not_written_over(case: OpCase, copies: int) -> None:
+    data = check_int8(replace(case, integer=False), Scheme("int16", symmetric=True))
+    assert operators(data)["CONCATENATION"] == copies

@@ -161,14 +161,18 @@ class Builder:
             Step(codes[one.opcodeIndex], tuple(one.inputs), tuple(one.outputs))
             for one in self._operators
         ]
-        for position, place in reversed(overwritten(steps)):
-            operators, self._operators = self._operators, []
-            tensor = self._added[operators[position].inputs[place]]
-            made = self.tensor("", tensor.shape, tensor.dtype, tensor.grid)
-            # The one operator with an input of any dtype and rank whose result is its own.
-            self.operator("CONCATENATION", [tensor], [made], self.schema.ConcatenationOptionsT())
-            operators[position].inputs[place] = made.index
-            self._operators = [*operators[:position], *self._operators, *operators[position:]]
+        places = overwritten(steps)
+        operators, self._operators = self._operators, []
+        for position, operator in enumerate(operators):
+            for place in [place for at, place in places if at == position]:
+                operator.inputs[place] = self._copied(self._added[operator.inputs[place]]).index
+            self._operators.append(operator)
+
+    def _copied(self, tensor: Tensor) -> Tensor:
+        made = self.tensor("", tensor.shape, tensor.dtype, tensor.grid)
+        # The one operator with an input of any dtype and rank whose result is its own.
+        self.operator("CONCATENATION", [tensor], [made], self.schema.ConcatenationOptionsT())
+        return made
 
     def _tensor(self, name: str, tensor: Tensor, buffer: int) -> Tensor:
         s = self.schema
