@@ -113,6 +113,14 @@ CASES = [
     row("pads = [2, 2], dilations = [2], group = 4", {"w": (4, 1, 3)}, "DEPTHWISE_CONV_2D"),
     row("auto_pad = \"SAME_UPPER\", strides = [3]", {"w": (6, 4, 4)}),
     row("auto_pad = \"SAME_LOWER\"", {"w": (6, 4, 4)}, "PAD CONV_2D"),
+    # Of one pixel: in whatever order the pixels lie.
+    conv("", constants={"w": (6, 4, 1, 1), "b": (6,)}, size=(5, 7, 4),
+         body="t = Transpose <perm = [0, 1, 3, 2]> (x) y = Conv (t, w, b)"),
+    conv("", "SLICE CONV_2D", constants={"w": (6, 1, 1, 1), "from": [0], "to": [1], "at": [2]},
+         size=(5, 7, 1),  # the row is the batch, and the batch the row
+         body="f = Slice (x, from, to, at) t = Transpose <perm = [2, 1, 0, 3]> (f) y = Conv (t, w)"),
+    conv("", "TRANSPOSE CONV_2D", constants={"w": (6, 4, 1, 1)}, size=(5, 7, 4),
+         body="t = Transpose <perm = [0, 1, 3, 2]> (x) y = Conv <strides = [1, 2]> (t, w)"),
     # What follows is taken in.
     conv("", constants={**W, "b": (8,)}, body="c1 = Conv (x, w, b) y = Relu (c1)"),
     conv("", constants={**W, "b": (8,), "low": 0.0, "high": 6.0},

@@ -12,8 +12,9 @@ from converters.formats._tflite.constants import Constant
 from converters.formats._tflite.net import Net
 from converters.formats._tflite.ops import _window
 from converters.formats._tflite.ops.base import Form, always
+from converters.formats._tflite.placed import Placed
 from converters.formats._tflite.refuse import refusal
-from converters.graphs import constant, integer, name_of
+from converters.graphs import constant, integer, integers, name_of
 
 
 def conv(net: Net, node: ir.Node) -> None:
@@ -23,7 +24,9 @@ def conv(net: Net, node: ir.Node) -> None:
         raise refusal(node, "Conv is written with constant weights only")
     if weight.array.ndim > 4:
         raise refusal(node, "Conv is written in one or two dimensions only")
-    source, weight = _source(net, node, weight)
+    placed, weight = _source(net, node, weight)
+    anywhere = _pointwise(node, placed, weight)
+    source = placed.tensor if anywhere else _window.image(net, placed)
     weight = in_two_dimensions(weight)
     groups = integer(node, "group", 1)
     window = _window.of_node(node, source.shape[1:3], weight.array.shape[2:])
@@ -38,11 +41,22 @@ def conv(net: Net, node: ir.Node) -> None:
         code, perm = "CONV_2D", (0, 2, 3, 1)
         options = net.options.Conv2DOptionsT(**common)
     filters = net.constant(weight.transpose(perm), name_of(node.inputs[1]))
-    _window.put(net, value, code, [tensor, filters, bias(net, node, tensor, filters)], options)
+    inputs = [tensor, filters, bias(net, node, tensor, filters)]
+    if anywhere:
+        net.put(value, code, inputs, placed.perm, options)
+    else:
+        _window.put(net, value, code, inputs, options)
 
 
-def _source(net: Net, node: ir.Node, weight: Constant) -> tuple[Tensor, Constant]:
-    """Return the image, channels last, and the weights in the order of its channels."""
+def _pointwise(node: ir.Node, placed: Placed, weight: Constant) -> bool:
+    """Tell whether one pixel makes one, so that pixels may lie in any order, channels last."""
+    ones = (*weight.array.shape[2:], *integers(node, "strides", ()), integer(node, "group", 1))
+    plain = all(size == 1 for size in ones) and not any(integers(node, "pads", ()))
+    return plain and len(placed.perm) == 4 and placed.perm[-1] == 1
+
+
+def _source(net: Net, node: ir.Node, weight: Constant) -> tuple[Placed, Constant]:
+    """Return the image as it lies, and the weights in the order of its channels."""
     source = net.read_loose(node)
     if source.order is not None:
         axis, indices = source.order
@@ -51,7 +65,7 @@ def _source(net: Net, node: ir.Node, weight: Constant) -> tuple[Tensor, Constant
             source = replace(source, order=None)
         else:
             source = net.settle(source)
-    return _window.image(net, source), weight
+    return source, weight
 
 
 def in_two_dimensions(weight: Constant) -> Constant:
