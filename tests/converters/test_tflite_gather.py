@@ -50,6 +50,9 @@ CASES = [
     ),
     OpCase("y = GatherND (x, i)", {"i": [[0, 1], [0, -1]]}, outputs=VECTOR,
            operators="TRANSPOSE GATHER_ND"),
+    # What torch makes of x[:, [3, 1, 0]]: whole channels, which are picked where they lie.
+    OpCase("t = Transpose <perm = [1, 0, 2, 3]> (x) g = GatherND (t, i) "
+           "y = Transpose <perm = [1, 0, 2, 3]> (g)", {"i": [[3], [1], [-4]]}, operators="GATHER"),
     OpCase("y = GatherND (x, i)", {"i": [[0, 1, 2, 3], [0, -1, -2, 0], [0, 0, 0, 0]]},
            outputs="float[N] y"),
     OpCase("y = GatherElements <axis = 2> (x, i)",

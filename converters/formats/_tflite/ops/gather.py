@@ -73,12 +73,17 @@ def _positive(indices: Constant, size: int) -> Places:
 
 
 def gather_nd(net: Net, node: ir.Node) -> None:
-    """Write GatherND with constant indices as GATHER_ND."""
+    """Write GatherND with constant indices as GATHER_ND, or as Gather where it is one."""
     given = net.known(node, 1)
     if given is None or integer(node, "batch_dims", 0):
         raise refusal(node, "GatherND is written with constant indices and without batch_dims only")
-    sizes = np.array(net.shape(node.inputs[0]))[: given.array.shape[-1]]
+    depth = given.array.shape[-1]
+    sizes = np.array(net.shape(node.inputs[0]))[:depth]
     array = given.array.astype(np.int64)
+    if depth == 1 and array.ndim == 2 and array.size:  # whole rows, as Gather takes them
+        source = net.read_loose(node)
+        net.alias(node.outputs[0], pick(net, source, 0, _positive(given, sizes[0]).reshape(-1)))
+        return
     _at(net, node, np.where(array < 0, array + sizes, array))
 
 
