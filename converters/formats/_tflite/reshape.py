@@ -58,7 +58,8 @@ def reshaped(old: Sequence[int], perm: Perm, new: Sequence[int]) -> Reshaped | N
 class Move:
     """Move the numbers: a tensor seen as `shape`, its axes in the order `axes`, is the new one.
 
-    The value is then placed by `perm`: channels last where there are four axes, else as it is.
+    The value is then placed by `perm`: as it is, or channels last where there are four axes, unless
+    the last axis is there already, whole.
     """
 
     shape: Perm
@@ -75,8 +76,10 @@ def moved(old: Sequence[int], perm: Perm, new: Sequence[int]) -> Move | None:
     if atoms is None or 0 in (*old, *new):
         return None
     of_old, of_new = _runs(old, atoms), _runs(new, atoms)
-    goal_perm = channels_last(4) if len(new) == 4 else identity(len(new))
     flow = [atom for axis in perm for atom in of_old[axis]]
+    last = of_new[-1]
+    plain = len(new) != 4 or (bool(last) and flow[-len(last) :] == last)
+    goal_perm = identity(len(new)) if plain else channels_last(4)
     goal = [atom for axis in goal_perm for atom in of_new[axis]]
     # Atoms that stay neighbours move as one.
     places = [flow.index(atom) for atom in goal]
