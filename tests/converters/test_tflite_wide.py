@@ -41,6 +41,9 @@ LAYERS = [
         "g = GlobalAveragePool (x) f = Flatten (g) y = Gemm <transB = 1> (f, w6)",
         {"w6": (10, 4)}, outputs="float[N,M] y",
     ),
+    # Nothing but zeros, whose step could be any number, beside small ones.
+    OpCase("n = Neg (x) z = Add (x, n) y = Sub (z, k)", {"k": (1, 4, 1, 1)}),
+    OpCase("n = Neg (x) z = Add (x, n) y = Add (k, z)", {"k": (1, 4, 1, 1)}),
 ]  # fmt: skip
 
 

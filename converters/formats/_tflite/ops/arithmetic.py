@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from converters.formats._tflite.ops._broadcast import operands
 from converters.formats._tflite.ops.base import Form, always
 from converters.formats._tflite.refuse import refusal
 from converters.graphs import integer
+from converters.quantize.grid import Grid
 
 # ONNX's op -> TFLite's operator and its options, which can hold an activation.
 _FUSING = {
@@ -23,6 +25,10 @@ _FUSING = {
 }
 _EXTREMES = {"Max": "MAXIMUM", "Min": "MINIMUM"}
 
+# LiteRT sums int16 in steps of 2**-15 of twice the coarser operand's, and its rescaling to the
+# result's step can only make numbers smaller (add.cc, QuantizeMultiplierSmallerThanOneExp).
+_FAR = 2.0**14
+
 # What LiteRT's kernels take, besides integers on a grid.
 _NUMBERS = ("float32", "int32", "int64")
 
@@ -32,8 +38,19 @@ def arithmetic(net: Net, node: ir.Node) -> None:
     code, _ = _FUSING[node.op_type]
     check(net, node, ("float32", "int32") if code == "DIV" else _NUMBERS)
     tensors, perm = operands(net, node)
+    if code in ("ADD", "SUB"):
+        tensors = [_near(net, tensor, net.grid(node.outputs[0])) for tensor in tensors]
     act, value = net.activation(node)
     net.put(value, code, tensors, perm, _options(net, node.op_type, act))
+
+
+def _near(net: Net, tensor: Tensor, result: Grid | None) -> Tensor:
+    """Return an int16 operand in steps that its sum can be told in, as one of zeros only is not."""
+    if result is None or tensor.grid is None or result.dtype != np.int16:
+        return tensor
+    finest = np.float32(0.99 * _FAR * float(result.scale))
+    near = float(tensor.grid.scale) <= finest
+    return tensor if near else net.on_grid(tensor, replace(tensor.grid, scale=np.array(finest)))
 
 
 def _options(net: Net, op_type: str, act: int = 0) -> Any:
