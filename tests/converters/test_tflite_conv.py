@@ -118,7 +118,8 @@ CASES = [
          body="t = Transpose <perm = [0, 1, 3, 2]> (x) y = Conv (t, w, b)"),
     conv("", "SLICE CONV_2D", constants={"w": (6, 1, 1, 1), "from": [0], "to": [1], "at": [2]},
          size=(5, 7, 1),  # the row is the batch, and the batch the row
-         body="f = Slice (x, from, to, at) t = Transpose <perm = [2, 1, 0, 3]> (f) y = Conv (t, w)"),
+         body="f = Slice (x, from, to, at) t = Transpose <perm = [2, 1, 0, 3]> (f) "
+              "y = Conv (t, w)"),
     conv("", "TRANSPOSE CONV_2D", constants={"w": (6, 4, 1, 1)}, size=(5, 7, 4),
          body="t = Transpose <perm = [0, 1, 3, 2]> (x) y = Conv <strides = [1, 2]> (t, w)"),
     # What follows is taken in.
