@@ -38,6 +38,10 @@ def is_weighted(node: ir.Node) -> bool:
     return node.op_type in BIASED or (matrix is not None and matrix.ndim == 2)
 
 
+# On a grid that it cannot choose, a result of fewer steps than 4 bits hold is better off in float.
+LEAST_STEPS = 16
+
+
 def has_plain_weight(node: ir.Node) -> bool:
     """Tell whether `node` has constant weights, and perhaps a bias of one number per output."""
     weight = constant(node.inputs[1]) if is_weighted(node) else None
@@ -239,9 +243,19 @@ class _Planner:
         if is_weighted(node):
             return has_plain_weight(node)
         values = list(activations(node))
-        return bool(values) and all(
-            name_of(v) in self._ranges or name_of(v) in self.plan.values for v in values
-        )
+        known = all(name_of(v) in self._ranges or name_of(v) in self.plan.values for v in values)
+        return bool(values) and known and not self._is_lost(node)
+
+    def _is_lost(self, node: ir.Node) -> bool:
+        """Tell whether the grid that a kernel demands of its result has no steps for it.
+
+        Softmax over very many entries gives shares that are all next to nothing.
+        """
+        fixed = self._kernels.fixed(node, self._dtype)
+        name = name_of(node.outputs[0])
+        if fixed is None or name not in self._ranges:
+            return False
+        return max(map(abs, self._ranges[name])) < LEAST_STEPS * float(fixed.scale)
 
     def _absorbs(self, node: ir.Node) -> bool:
         """Tell whether saturation at the output's grid does what this Relu or Clip does."""

@@ -16,7 +16,7 @@ CASES = [
     OpCase("y = Softmax (x)", operators="TRANSPOSE SOFTMAX", ulps=ULPS, terms=8),
     OpCase("y = Softmax <axis = -2> (x)", operators="TRANSPOSE SOFTMAX", ulps=ULPS, terms=8),
     OpCase(f"{FLAT} y = Softmax <axis = 1> (f)", outputs="float[N,M] y", ulps=ULPS, terms=256,
-           operators="RESHAPE SOFTMAX GATHER"),
+           operators="RESHAPE SOFTMAX GATHER", integer=False),  # all shares below 1/16
     OpCase("t = Transpose <perm = [0, 2, 3, 1]> (x) y = Softmax (t)", operators="SOFTMAX",
            ulps=ULPS, terms=4),
     OpCase("t = Reshape (x, third) y = Softmax <axis = 1> (t)", {"third": [1, 4, 64]}, ulps=ULPS,
