@@ -32,7 +32,7 @@ from runtime.golden import replay
 from tests.edge_sdk.cli_cases import DEVICE, PREPROCESS, SAMPLES, Digits, Fragile, Run, listing
 
 ROOT = Path(__file__).resolve().parents[2]
-OPTIONS = ConvertOptions(samples=SAMPLES)
+OPTIONS = ConvertOptions(format="onnx", samples=SAMPLES)
 DIGIT_NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 
 
@@ -123,7 +123,7 @@ def test_same_bytes_again(bundle: Path, captured: Captured, digits: Digits, tmp_
     moved = tmp_path / "elsewhere" / "renamed"
     shutil.copytree(digits.train, moved)
     again = tmp_path / "again.edge"
-    convert(captured, DEVICE, again, moved, dataclasses.replace(OPTIONS, format="onnx"))
+    convert(captured, DEVICE, again, moved, OPTIONS)
     assert again.read_bytes() == bundle.read_bytes()
     other = dataclasses.replace(OPTIONS, seed=1)
     convert(captured, DEVICE, again, moved, other)
@@ -158,7 +158,7 @@ def test_same_bytes_in_another_process(onnx_file: Path, digits: Digits, tmp_path
 def test_precision_by_name(
     captured: Captured, digits: Digits, tmp_path: Path, precision: str, kept: list[str]
 ) -> None:
-    options = dataclasses.replace(OPTIONS, precision=precision, format="onnx", judges=20)
+    options = dataclasses.replace(OPTIONS, precision=precision, judges=20)
     done = convert(captured, DEVICE, tmp_path / "x.edge", digits.train, options)
     assert [artifact.precision for artifact in done.manifest.artifacts] == kept
     assert len(done.verdict.candidates) == len(kept)
@@ -235,7 +235,8 @@ def test_an_op_that_a_format_does_not_have_is_named_with_its_line(
     with pytest.raises(ModelError, match=wanted) as caught:
         convert(captured, DEVICE, tmp_path / "x.edge", digits.train, only)
     assert "\n" not in str(caught.value)
-    done = convert(captured, DEVICE, tmp_path / "x.edge", digits.train, options)
+    both = dataclasses.replace(options, format="auto")
+    done = convert(captured, DEVICE, tmp_path / "x.edge", digits.train, both)
     assert {artifact.format for artifact in done.manifest.artifacts} == {"onnx"}
     assert any("Erf has no form" in note for note in conversion_report(done).notes)
 
