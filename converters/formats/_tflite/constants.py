@@ -53,11 +53,16 @@ def _dequantized(array: Array, grid: Grid) -> Array:
     return ((array.astype(np.float64) - zero) * scale).astype(np.float32)
 
 
+def signed_codes(array: Array) -> Array:
+    """Return integers as int8 where they are uint8, less 128; others as they are."""
+    if array.dtype != np.uint8:
+        return array
+    return (array.astype(np.int16) - 128).astype(np.int8)
+
+
 def signed(grid: Grid) -> Grid:
     """Return the same grid for int8 where it is one for uint8: the zero point moves by 128."""
-    if grid.dtype != np.uint8:
-        return grid
-    return replace(grid, zero_point=(grid.zero_point.astype(np.int16) - 128).astype(np.int8))
+    return replace(grid, zero_point=np.asarray(signed_codes(grid.zero_point)))
 
 
 def known(value: ir.Value | None) -> Constant | None:
@@ -77,10 +82,7 @@ def known(value: ir.Value | None) -> Constant | None:
     if node.op_type == "Cast":
         halved = source.dtype == np.float16 and node.outputs[0].dtype == ir.DataType.FLOAT
         return Constant(source) if halved else None
-    grid = grid_of(node)
-    if source.dtype == np.uint8:
-        source = (source.astype(np.int16) - 128).astype(np.int8)
-    return Constant(source, grid)
+    return Constant(signed_codes(source), grid_of(node))
 
 
 def grid_of(node: ir.Node) -> Grid:

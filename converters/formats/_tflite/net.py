@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import prod
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from converters.formats._tflite.builder import Builder, Tensor
-from converters.formats._tflite.constants import Constant, grid_of, known, signed
-from converters.formats._tflite.placed import Perm, Placed, identity, inverse, same_numbers
+from converters.formats._tflite.constants import Constant, grid_of, known, signed, signed_codes
+from converters.formats._tflite.placed import Placed, identity, same_numbers
 from converters.graphs import Array, name_of
 from converters.quantize.grid import Grid
 
@@ -82,21 +81,20 @@ class Net:
             return constant
         beside = (self.values.get(v.name or "") for v in node.inputs if v is not None)
         grid = next((p.tensor.grid for p in beside if p is not None and p.tensor.grid), None)
-        array = constant.array
-        if array.dtype == np.uint8 and grid is not None:
-            array = (array.astype(np.int16) - 128).astype(np.int8)
-        return Constant(array, grid)
+        return constant if grid is None else Constant(signed_codes(constant.array), grid)
 
     def real(self, placed: Placed) -> Placed:
         """Return `placed` as float32, dequantized where it is not."""
         tensor = placed.tensor
-        if tensor.grid is None:
-            return placed
+        return placed if tensor.grid is None else replace(placed, tensor=self._widened(tensor))
+
+    def _widened(self, tensor: Tensor) -> Tensor:
+        """Return quantized or half-precision numbers as float32, made once."""
         if tensor.index not in self._reals:
             made = self.temporary(tensor.shape, np.dtype(np.float32))
             self.builder.operator("DEQUANTIZE", [tensor], [made], self.options.DequantizeOptionsT())
             self._reals[tensor.index] = made
-        return replace(placed, tensor=self._reals[tensor.index])
+        return self._reals[tensor.index]
 
     def settle(self, placed: Placed) -> Placed:
         """Return `placed` with every axis in order."""
@@ -165,13 +163,7 @@ class Net:
         if not isinstance(constant, Constant):
             constant = Constant(constant)
         tensor = self.builder.constant(name, constant.array, constant.grid)
-        if tensor.dtype != np.float16:
-            return tensor
-        if tensor.index not in self._reals:
-            made = self.temporary(tensor.shape, np.dtype(np.float32))
-            self.builder.operator("DEQUANTIZE", [tensor], [made], self.options.DequantizeOptionsT())
-            self._reals[tensor.index] = made
-        return self._reals[tensor.index]
+        return self._widened(tensor) if tensor.dtype == np.float16 else tensor
 
     def temporary(
         self, shape: Sequence[int], dtype: np.dtype[Any], grid: Grid | None = None
@@ -276,11 +268,3 @@ def same_grid(one: Grid, other: Grid) -> bool:
         and float(one.scale) == float(other.scale)
         and int(one.zero_point) == int(other.zero_point)
     )
-
-
-def flat_size(shape: Sequence[int]) -> int:
-    """Return how many numbers a tensor of `shape` holds."""
-    return prod(shape)
-
-
-__all__ = ["Kind", "Net", "Perm", "flat_size", "fusible", "inverse", "same_grid"]

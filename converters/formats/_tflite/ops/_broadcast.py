@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 import onnx_ir as ir
 
 from converters.formats._tflite.builder import Tensor
 from converters.formats._tflite.constants import Constant
-from converters.formats._tflite.net import Net, flat_size
+from converters.formats._tflite.net import Net
 from converters.formats._tflite.placed import Perm, Placed, identity
 from converters.graphs import name_of
 from converters.quantize.grid import Grid
@@ -24,7 +24,7 @@ def operands(net: Net, node: ir.Node, grid: Grid | None = None) -> tuple[list[Te
     rank = len(net.shape(node.outputs[0]))
     indices = [i for i, value in enumerate(node.inputs) if value is not None]
     placed = {i: of_rank(net.read(node, i), rank, net) for i in indices if not net.known(node, i)}
-    largest = max(placed.values(), key=lambda one: flat_size(one.tensor.shape), default=None)
+    largest = max(placed.values(), key=lambda one: prod(one.tensor.shape), default=None)
     perm = identity(rank) if largest is None else largest.perm
     tensors = []
     for i in indices:
@@ -58,8 +58,3 @@ def of_rank(placed: Placed, rank: int, net: Net) -> Placed:
     perm = (*range(more), *(axis + more for axis in placed.perm))
     tensor = net.reshape(placed.tensor, (1,) * more + placed.tensor.shape)
     return Placed(tensor, perm)
-
-
-def shape_in(perm: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
-    """Return the shape that a value of `shape` has in the layout `perm`."""
-    return tuple(shape[axis] for axis in perm)

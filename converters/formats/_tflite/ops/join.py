@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 import onnx_ir as ir
 
 from converters.formats._tflite.builder import Tensor
 from converters.formats._tflite.constants import Constant
-from converters.formats._tflite.net import Net, flat_size
+from converters.formats._tflite.net import Net
 from converters.formats._tflite.ops.base import Form, always
 from converters.formats._tflite.placed import Perm, Placed, same_numbers
 from converters.graphs import integer, name_of
@@ -36,7 +37,7 @@ def _cheapest(parts: Sequence[Placed]) -> Perm:
 
     def moved(perm: Perm) -> int:
         return sum(
-            flat_size(part.shape) for part in parts if not same_numbers(part.shape, part.perm, perm)
+            prod(part.shape) for part in parts if not same_numbers(part.shape, part.perm, perm)
         )
 
     return min((part.perm for part in parts), key=moved)
