@@ -9,10 +9,10 @@ import secrets
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from device_profiles.errors import BundleError, OutputError, RequestError
 from runtime.archive import Archive, pack
@@ -106,12 +106,14 @@ def opened(bundle: str | Path | Bundle) -> Iterator[Bundle]:
 
 @dataclass(frozen=True)
 class Runner:
-    """A model ready to run: its input contract, labels and task, and an open engine."""
+    """A model ready to run: its input contract, labels and task, an open engine, and how the task
+    reads its outputs."""
 
     contract: InputContract
     labels: tuple[str, ...]
     task: str
     engine: Engine
+    decoder: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Bundle:
@@ -191,7 +193,7 @@ class Bundle:
         """Return what a pipeline takes, with the engine of `open_engine`; close that at the end."""
         manifest = self.manifest
         engine = self.open_engine(rung, options)
-        return Runner(manifest.input, self.labels, manifest.task, engine)
+        return Runner(manifest.input, self.labels, manifest.task, engine, manifest.decoder)
 
     def _read_manifest(self) -> bytes:
         first = next(iter(self._archive.members.values()), None)

@@ -16,7 +16,8 @@ class Frame:
     `image` is uint8, (height, width, 3) in BGR order or (height, width) for grey. `index` counts
     from 0. `captured_ns` is `time.monotonic_ns()` at capture, so that the age of a result can be
     measured. `name` is the file name, or what else identifies the frame to a person; `truth` is
-    the ground truth where a source knows it (synthetic scenes), else None.
+    the ground truth where a source knows it (synthetic scenes), else None. `source` is the URI of
+    the source, without passwords, which a pipeline adds.
     """
 
     image: NDArray[np.uint8]
@@ -24,3 +25,4 @@ class Frame:
     captured_ns: int
     name: str = ""
     truth: Any = None
+    source: str = ""

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from device_profiles.errors import BundleError
 from runtime.contract import InputContract
 
-SCHEMA = "1.0"
+SCHEMA = "1.1"
 T = TypeVar("T")
 
 
@@ -88,7 +88,8 @@ class Manifest:
 
     `artifacts` is the ladder, best first. `recipe` says what was done to the model, `evidence`
     what was measured, `requires` what the device must have, `profile` for which device
-    (`name`, `digest`) it was made. All of them are plain JSON values.
+    (`name`, `digest`) it was made. `decoder` says how the task reads the outputs (its name and
+    options), empty where there is nothing to choose. All of them are plain JSON values.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Manifest:
     evidence: Mapping[str, Any] = field(default_factory=dict)
     extra_files: tuple[FileEntry, ...] = ()
     schema: str = SCHEMA
+    decoder: Mapping[str, Any] = field(default_factory=dict)
 
     def files(self) -> tuple[FileEntry, ...]:
         """Every file that the bundle must hold beside `manifest.json`."""
@@ -116,6 +118,8 @@ class Manifest:
         """Return the canonical JSON (sorted keys, no spaces, UTF-8) that the bundle's id hashes."""
         fields = dataclasses.asdict(dataclasses.replace(self, input=None))  # type: ignore[arg-type]
         fields["input"] = self.input.to_json()
+        if not self.decoder:  # schema 1.0 has none
+            del fields["decoder"]
         text = json.dumps(
             fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
         )
@@ -243,4 +247,5 @@ def _manifest(fields: Mapping[str, Any]) -> Manifest:
         evidence=_typed(fields, "evidence", dict),
         extra_files=tuple(_file(f) for f in _typed(fields, "extra_files", list)),
         schema=_text(fields, "schema"),
+        decoder=_typed(fields, "decoder", dict) if "decoder" in fields else {},
     )

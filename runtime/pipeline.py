@@ -13,7 +13,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType, TracebackType
@@ -50,6 +50,10 @@ class Runner(Protocol):
     @property
     def task(self) -> str:
         """Name of the task that decodes the outputs."""
+
+    @property
+    def decoder(self) -> Mapping[str, Any]:
+        """How the task reads the outputs; empty where there is nothing to choose."""
 
     @property
     def engine(self) -> Engine:
@@ -130,7 +134,7 @@ class Pipeline:
         self._options = options or PipelineOptions()
         self._runner = runner
         self._engine = runner.engine
-        self._decode = decoder(runner.task)
+        self._decode = decoder(runner.task, runner.decoder)
         self._labels = tuple(runner.labels)
         self._output_names = tuple(spec.name for spec in self._engine.outputs)
         self._source = open_source(source) if isinstance(source, str) else source

@@ -87,6 +87,11 @@ def prepare(image: Pixels, contract: InputContract) -> Pixels:
     return canvas
 
 
+def prepare_batch(image: Pixels, contract: InputContract) -> Pixels:
+    """Return `image` as inputs of the artifact, uint8 (n, *contract.shape), as `prepare` does."""
+    return prepare(image, contract)[None]
+
+
 def placement(height: int, width: int, contract: InputContract) -> Placement:
     """Return how the model's pixel coordinates map back to a frame of `height` x `width`."""
     plan = _plan(height, width, contract)

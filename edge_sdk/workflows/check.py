@@ -23,6 +23,7 @@ from edge_sdk.workflows.reference import Subject, original, runner
 from runtime.bundle import Bundle, opened
 from runtime.datasets import Dataset, Sampling, open_dataset
 from runtime.engines import Engine, EngineOptions
+from runtime.evaluate import Judged
 from runtime.golden import Replay, replay
 from runtime.host import host
 from runtime.labels import LabelMap
@@ -65,7 +66,9 @@ def _check(bundle: Bundle, data: str | Path, options: CheckOptions) -> Report:
     name, reference = _reference(bundle, options)
     contenders = _contenders(bundle)
     outputs = tuple(spec.name for spec in bundle.manifest.artifacts[0].outputs)
-    question = Question(frames, bundle.manifest.task, outputs, labels)
+    manifest = bundle.manifest
+    judged = Judged(outputs, manifest.input, bundle.labels, manifest.decoder)
+    question = Question(frames, manifest.task, judged, labels)
     runs = {rung: runner(contender.engine) for rung, contender in contenders.items()}
     results = compare(question, reference, runs)
     rows = []

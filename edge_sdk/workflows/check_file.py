@@ -20,6 +20,7 @@ from edge_sdk.workflows.measure import Array, Question, Run, classes_of, compare
 from edge_sdk.workflows.reference import Subject, original, runner
 from runtime.datasets import Sampling, open_dataset
 from runtime.engines import Engine
+from runtime.evaluate import Judged
 from runtime.labels import LabelMap
 from runtime.manifest import Artifact
 from runtime.model_file import ModelFile, open_model_file
@@ -38,7 +39,8 @@ def check_file(path: Path, data: str | Path, options: CheckOptions) -> Report:
     labels = _label_map(file, engine, frames, options)
     name, reference, contender = _pair(file, engine, labels, options)
     names = tuple(spec.name for spec in engine.outputs)
-    question = Question(frames, file.task, names, labels)
+    judged = Judged(names, file.contract, file.labels)
+    question = Question(frames, file.task, judged, labels)
     found = compare(question, reference, {0: contender})[0]
     artifact = file.artifact(engine)
     engine.close()

@@ -38,6 +38,7 @@ from runtime.contract import InputContract
 from runtime.datasets import Dataset, Sampling, open_dataset
 from runtime.datasets.base import take
 from runtime.engines import EngineOptions, open_engine
+from runtime.evaluate import Judged
 from runtime.labels import LabelMap, read_labels
 from runtime.manifest import Artifact, Golden, Manifest
 from runtime.preprocess import normalize
@@ -135,7 +136,7 @@ def convert(
     question = Question(
         Frames(judged, subject.contract, "comparing"),
         subject.task,
-        tuple(subject.outputs),
+        Judged(tuple(subject.outputs), subject.contract, subject.labels),
         label_map,
     )
     comparisons = {**faults, **_judge(subject, products, question)}

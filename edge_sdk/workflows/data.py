@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from runtime.contract import InputContract
 from runtime.datasets import Dataset, Sample, Sampling, images, open_dataset
 from runtime.datasets.base import take
-from runtime.preprocess import prepare
+from runtime.preprocess import prepare_batch
 from runtime.progress import track
 
 # Where a bundle says which images calibrated it.
@@ -23,7 +23,9 @@ CALIBRATION = "evidence/calibration.json"
 
 
 class Frames:
-    """The samples of `dataset` as uint8 (1, H, W, C) of `contract`; may be walked many times.
+    """The samples of `dataset` as uint8 (n, H, W, C) of `contract`; may be walked many times.
+
+    n is 1, unless the contract cuts a picture into tiles.
 
     One image is in memory at a time. Unreadable images are left out up to a share of
     `max_unreadable`, beyond which DataError names them; `unreadable` holds those found so far.
@@ -53,14 +55,14 @@ class Frames:
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         """Yield the prepared frames."""
-        for _, frame in self.labelled():
+        for _, _, frame in self.labelled():
             yield frame
 
-    def labelled(self) -> Iterator[tuple[Sample, NDArray[np.uint8]]]:
-        """Yield each sample with its prepared frame."""
+    def labelled(self) -> Iterator[tuple[Sample, NDArray[np.uint8], NDArray[np.uint8]]]:
+        """Yield each sample with its picture, uint8 BGR, and its prepared frame."""
         try:
             for sample, image in track(self._reader, self._label, len(self)):
-                yield sample, prepare(image, self.contract)[None]
+                yield sample, image, prepare_batch(image, self.contract)
         finally:
             self._unreadable |= dict.fromkeys(self._reader.unreadable)
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from device_profiles.errors import DataError, GateError
 from edge_sdk.workflows.data import Frames
-from runtime.datasets import Dataset
-from runtime.evaluate import start
+from runtime.datasets import Dataset, Sample
+from runtime.evaluate import Judged, Seen, start
 from runtime.labels import LabelMap, match_labels
 
 Array = NDArray[np.generic]
@@ -24,13 +24,20 @@ Found = dict[Key, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Question:
-    """What is compared: `frames`, the `task` that says how, the names of the model's `outputs`,
-    and how labels map to classes."""
+    """What is compared: `frames`, the `task` that says how, the model that is `judged`, and how
+    labels map to classes."""
 
     frames: Frames
     task: str
-    outputs: tuple[str, ...]
+    judged: Judged
     labels: LabelMap | None = None
+
+    def seen(self, sample: Sample, image: NDArray[np.uint8]) -> Seen:
+        """Return what is known of a sample, its class in the model's numbering."""
+        if self.labels is None:
+            return Seen(image, None, sample.truth)
+        label = None if sample.label is None else self.labels.to_model(sample.label)
+        return Seen(image, label, sample.truth, self.labels.to_model)
 
 
 def compare(question: Question, reference: Run, contenders: Mapping[Key, Run]) -> Found[Key]:
@@ -39,16 +46,14 @@ def compare(question: Question, reference: Run, contenders: Mapping[Key, Run]) -
     One whose answers cannot be compared, since they are not finite or of another shape, has
     nothing but a `fault`. Frames stream through: memory does not grow with their number.
     """
-    comparisons = {key: start(question.task, question.outputs) for key in contenders}
+    comparisons = {key: start(question.task, question.judged) for key in contenders}
     faults: Found[Key] = {}
-    for sample, frame in question.frames.labelled():
-        label = None
-        if question.labels is not None and sample.label is not None:
-            label = question.labels.to_model(sample.label)
+    for sample, image, frame in question.frames.labelled():
+        seen = question.seen(sample, image)
         answer = reference(frame)
         for key in [key for key in contenders if key not in faults]:
             try:
-                comparisons[key].add(answer, contenders[key](frame), label)
+                comparisons[key].add(answer, contenders[key](frame), seen)
             except GateError as error:
                 faults[key] = {"fault": str(error)}
     return {

@@ -69,7 +69,9 @@ def _ready(model: str | Path | Bundle, options: RunOptions) -> _Ready:
     with opened(model) as bundle:
         choice = choose_rung(bundle, EngineOptions(threads=options.threads))
         manifest = bundle.manifest
-        runner = Runner(manifest.input, bundle.labels, manifest.task, choice.engine)
+        runner = Runner(
+            manifest.input, bundle.labels, manifest.task, choice.engine, manifest.decoder
+        )
     return _Ready(manifest.name, manifest.artifacts[choice.rung].label, runner, choice.refusals)
 
 

@@ -7,17 +7,58 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Union
 
 from device_profiles.errors import DataError
 
 
 @dataclass(frozen=True)
+class Box:
+    """One thing in a picture: its class in the numbering of the data set and its corners in pixels
+    from the picture's edge. `crowd` marks a group (COCO's iscrowd); `area` is that of the thing
+    itself in pixels, 0 where only the box is known."""
+
+    label: int
+    left: float
+    top: float
+    right: float
+    bottom: float
+    crowd: bool = False
+    area: float = 0.0
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Ground truth of a detection: every thing in the picture."""
+
+    boxes: tuple[Box, ...]
+
+
+@dataclass(frozen=True)
+class MaskFile:
+    """Ground truth of a segmentation: an 8-bit picture of class numbers, 255 where unknown."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class PictureFile:
+    """Ground truth of an enhancement: the picture as it ought to become."""
+
+    path: Path
+
+
+Truth = Union[Boxes, MaskFile, PictureFile]  # noqa: UP007 - an alias is evaluated on Python 3.10
+
+
+@dataclass(frozen=True)
 class Sample:
-    """One image file and its class in the numbering of the data set; None without a label."""
+    """One image file and what is known of it: its class in the numbering of the data set, or
+    another ground truth; None without."""
 
     path: Path
     label: int | None = None
+    truth: Truth | None = None
 
 
 @dataclass(frozen=True)

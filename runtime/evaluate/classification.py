@@ -11,6 +11,7 @@ import numpy as np
 
 from device_profiles.errors import DataError
 from runtime.evaluate._intervals import Interval, paired_difference, wilson
+from runtime.evaluate.base import Judged, Seen
 from runtime.evaluate.raw import Array, Difference, finite
 
 _TOP = 5
@@ -123,14 +124,14 @@ class _First:
     def __init__(self) -> None:
         self._comparer = Comparer()
 
-    def add(self, reference: Sequence[Array], artifact: Sequence[Array], label: int | None) -> None:
-        self._comparer.add(reference[0], artifact[0], label)
+    def add(self, reference: Sequence[Array], artifact: Sequence[Array], seen: Seen) -> None:
+        self._comparer.add(reference[0], artifact[0], seen.label)
 
     def result(self) -> Comparison:
         return self._comparer.result()
 
 
-def start(names: Sequence[str]) -> _First:
+def start(judged: Judged) -> _First:
     """Start comparing two classifiers, whose first output is one score per class."""
     return _First()
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_profiles.errors import DataError, GateError
+from runtime.evaluate.base import Judged, Seen
 
 Array = NDArray[Any]
 
@@ -115,7 +116,7 @@ class _Named:
         self._names = tuple(names)
         self._comparer = RawComparer()
 
-    def add(self, reference: Sequence[Array], artifact: Sequence[Array], label: int | None) -> None:
+    def add(self, reference: Sequence[Array], artifact: Sequence[Array], seen: Seen) -> None:
         named = (dict(zip(self._names, o, strict=True)) for o in (reference, artifact))
         self._comparer.add(*named)
 
@@ -125,9 +126,9 @@ class _Named:
         return RawComparison(self._comparer.n, self._comparer.result())
 
 
-def start(names: Sequence[str]) -> _Named:
+def start(judged: Judged) -> _Named:
     """Start comparing two models output by output, whatever these mean."""
-    return _Named(names)
+    return _Named(judged.outputs)
 
 
 def finite(value: float) -> float | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from runtime.frame import Frame
+from runtime.status import RunStatus
 from runtime.tasks.base import Result
 
 
@@ -19,16 +20,24 @@ class SinkContext:
     """What a sink may need to know when it is opened.
 
     `fps` is the source's nominal rate in frames per second, `live` whether it may lose frames
-    (then times of capture say how fast it really was), `facts` what is known of the run.
+    (then times of capture say how fast it really was), `facts` what is known of the run. `status`
+    returns what the run is at this moment; None where nobody can say.
     """
 
     fps: float | None = None
     live: bool = False
     facts: Mapping[str, Any] = field(default_factory=dict)
+    status: Callable[[], RunStatus | None] = lambda: None
 
 
 class Sink(Protocol):
-    """A place where results go; opened, written and closed by one thread at a time."""
+    """A place where results go; opened, written and closed by one thread at a time.
+
+    `newest` says that only the newest result matters (a window, a page): a slow one of these is
+    never waited for, and what it has no time for it does not get.
+    """
+
+    newest: bool
 
     def write(self, frame: Frame, result: Result, latency_ms: float) -> None:
         """Take one result, in the order of the frames; `latency_ms` is from capture to now.

@@ -29,6 +29,8 @@ def open_sink(_uri: str, _context: SinkContext) -> Display:
 class Display:
     """Shows annotated frames in one window."""
 
+    newest = True
+
     def __init__(self) -> None:
         cv2 = opencv()
         if not _has_windows(cv2):

@@ -29,6 +29,8 @@ class JsonLines:
     Every line is flushed as it is written, so that a reader at the other end sees it at once.
     """
 
+    newest = False
+
     def __init__(self, uri: str) -> None:
         self._uri = uri
         self._own = uri != "-"

@@ -20,6 +20,8 @@ def open_sink(_uri: str, _context: SinkContext) -> Memory:
 class Memory:
     """Keeps a record of every result, without the pixels; `closed` says that all are there."""
 
+    newest = False
+
     def __init__(self) -> None:
         self.records: list[Record] = []
         self.closed = False

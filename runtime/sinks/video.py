@@ -42,6 +42,8 @@ class Video:
     are repeated or left out so that the video runs as fast as the scene did.
     """
 
+    newest = False
+
     def __init__(self, uri: str, context: SinkContext) -> None:
         opencv()
         self._path = Path(uri)

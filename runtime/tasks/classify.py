@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from device_profiles.errors import EngineError, RequestError
 from runtime.drawing import bars
-from runtime.tasks.base import Array, TaskContext
+from runtime.tasks.base import Array, Decode, TaskContext, refuse_decoder
 
 EVALUATION = "classification"
 TOP = 5
@@ -49,6 +49,12 @@ class Classification:
     def draw(self, image: NDArray[np.uint8]) -> None:
         """Draw the best classes with their scores as bars on `image` (uint8 BGR), in place."""
         bars(image, [(ranked.label, ranked.score) for ranked in self.top[:_DRAWN]])
+
+
+def make(spec: Mapping[str, Any]) -> Decode:
+    """Return `decode`; RequestError when `spec` says anything."""
+    refuse_decoder("classify", spec)
+    return decode
 
 
 def decode(outputs: Sequence[Array], context: TaskContext) -> Classification:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.drawing import letter_height, panel, shortened, text, text_width
-from runtime.tasks.base import Array, TaskContext
+from runtime.tasks.base import Array, Decode, TaskContext, refuse_decoder
 
 EVALUATION = "raw"
 
@@ -58,6 +58,12 @@ class Raw:
         panel(image, (2 * len(lines) + 1) * height, widest + 2 * height)
         for row, line in enumerate(lines):
             text(image, line, height, (2 * row + 2) * height, height)
+
+
+def make(spec: Mapping[str, Any]) -> Decode:
+    """Return `decode`; RequestError when `spec` says anything."""
+    refuse_decoder("raw", spec)
+    return decode
 
 
 def decode(outputs: Sequence[Array], context: TaskContext) -> Raw:

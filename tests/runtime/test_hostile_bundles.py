@@ -242,7 +242,7 @@ def _forge_manifest(path: Path, change: Callable[[dict[str, Any]], object]) -> b
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m.update(schema="2.0"), "schema 2.0, this Edge SDK reads 1.0; update edge-sdk"),
+        (lambda m: m.update(schema="2.0"), "schema 2.0, this Edge SDK reads 1.1; update edge-sdk"),
         (lambda m: m.update(schema="2\n\x1b[2J"), r"schema 2\?\?\[2J, this"),
         (lambda m: m["labels"].update(path="a\nb"), "where a name belongs"),
         (lambda m: m["artifacts"][0].update(provider="\x1b[2J"), "where a name belongs"),

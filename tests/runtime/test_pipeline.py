@@ -63,6 +63,7 @@ class Model:
     contract: InputContract = field(default_factory=lambda: InputContract(8, 8))
     labels: tuple[str, ...] = ()
     task: str = "raw"
+    decoder: dict[str, Any] = field(default_factory=dict)
 
 
 class Scene:
