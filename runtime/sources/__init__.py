@@ -1,19 +1,82 @@
-"""Sources: one file per kind, each with `accepts(uri) -> bool` and `open_source(uri) -> Source`."""
+"""Sources: one file per kind, each with `accepts(uri) -> bool` and `open_source(uri) -> Source`.
+
+A kind that may hang, end or go stale says `LIVE = True`, and its function takes `SourceOptions`
+too: its sources are supervised (`runtime.watched`). It may have `check(uri)`, which raises
+SourceError for an address that could never be opened.
+"""
 
 from __future__ import annotations
 
+from types import ModuleType
+
 from device_profiles.errors import SourceError
 from runtime.plugins import load_all, names
+from runtime.sources._options import Policy, SourceOptions, redacted, split_fragment
 from runtime.sources.base import Source
 
-__all__ = ["Source", "open_source"]
+__all__ = ["Policy", "Source", "SourceOptions", "open_source", "redacted"]
 
 
 def open_source(uri: str) -> Source:
-    """Open the source that `uri` names; SourceError when none accepts it or it does not open."""
+    """Open the source that `uri` names; SourceError when none accepts it or it does not open.
+
+    A live source has given its first frame (unless `uri` ends in `#wait=1`) and connects again
+    whenever it is lost; see `SourceOptions` for what may stand behind the #. The source's
+    attribute `policy` is the `Policy` asked for, or None.
+    """
+    address, options = split_fragment(uri)
     for module in load_all("runtime.sources"):
-        if module.accepts(uri):
-            source: Source = module.open_source(uri)
-            return source
+        if module.accepts(address):
+            _check_reduce(uri, module, options)
+            live = getattr(module, "LIVE", False)
+            return _watch(module, address, options) if live else _plain(module, address, options)
     kinds = ", ".join(names("runtime.sources"))
-    raise SourceError(f"{uri}: no such file, and not a source of any kind ({kinds})")
+    raise SourceError(f"{redacted(uri)}: no such file, and not a source of any kind ({kinds})")
+
+
+def connect(uri: str, options: SourceOptions) -> Source:
+    """Open a live source without supervision; `uri` has no fragment."""
+    module = next(module for module in load_all("runtime.sources") if module.accepts(uri))
+    source: Source = module.open_source(uri, options)
+    return source
+
+
+def _watch(module: ModuleType, uri: str, options: SourceOptions) -> Source:
+    from runtime.watched import Watched
+
+    check = getattr(module, "check", None)
+    if check is not None:
+        check(uri)
+
+    def open_here() -> Source:
+        source: Source = module.open_source(uri, options)
+        return source
+
+    def open_apart() -> Source:
+        from runtime.isolated import Isolated
+
+        return Isolated(uri, options)
+
+    source = Watched(uri, open_apart if options.isolate == "process" else open_here, options)
+    if not options.wait:
+        try:
+            source.wait_for_first()
+        except BaseException:
+            source.close()
+            raise
+    return source
+
+
+def _plain(module: ModuleType, uri: str, options: SourceOptions) -> Source:
+    if options != SourceOptions(policy=options.policy):
+        raise SourceError(
+            f"{redacted(uri)}: is not watched; of the options behind # it knows policy"
+        )
+    source: Source = module.open_source(uri)
+    source.policy = options.policy
+    return source
+
+
+def _check_reduce(uri: str, module: ModuleType, options: SourceOptions) -> None:
+    if options.reduce > 1 and not getattr(module, "REDUCES", False):
+        raise SourceError(f"{redacted(uri)}: only JPEG streams can be decoded reduced (#reduce)")

@@ -5,19 +5,24 @@ from __future__ import annotations
 from typing import Protocol
 
 from runtime.frame import Frame
+from runtime.sources._options import Policy
 
 
 class Source(Protocol):
     """Frames from a camera or from files. `live` sources may lose frames, files never do.
 
-    `fps` is the nominal rate in frames per second, `count` the number of frames; None where
-    unknown. `read` returns None at the end and raises SourceError when the source fails.
+    `uri` holds no password. `fps` is the nominal rate in frames per second, `count` the number of
+    frames; None where unknown. A gap in the frames' indices says how many were lost. `read`
+    returns None at the end and raises SourceError when the source fails. `policy` is what the
+    user asked for, None: nothing. A source may have an `interrupt()`, which makes a `read` that
+    blocks in another thread return.
     """
 
     uri: str
     live: bool
     fps: float | None
     count: int | None
+    policy: Policy | None
 
     def read(self) -> Frame | None:
         """Return the next frame, or None at the end of the source."""

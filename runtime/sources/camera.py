@@ -1,10 +1,12 @@
 """Source: a camera of this machine through OpenCV (`camera:0`, `0`, `/dev/video0`).
 
-Options stand in the query: `camera:0?width=1280&height=720&fps=30&format=MJPG`.
+Options stand in the query: `camera:0?width=1280&height=720&fps=30&format=MJPG`. A camera that is
+unplugged may come back as another number; its name under /dev/v4l/by-id stays.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
@@ -14,7 +16,9 @@ from typing import Any
 from device_profiles.errors import SourceError
 from runtime.frame import Frame
 from runtime.opencv import opencv, quiet
-from runtime.sources._options import read_options
+from runtime.sources._options import Policy, SourceOptions, read_options
+
+LIVE = True
 
 _ADDRESS = re.compile(r"(?:camera:)?(\d+|/dev/v(?:ideo|4l/).+)")
 _CLOCK_NS = 1_000_000_000
@@ -26,7 +30,12 @@ def accepts(uri: str) -> bool:
     return _ADDRESS.fullmatch(uri.partition("?")[0]) is not None or uri.startswith("camera:")
 
 
-def open_source(uri: str) -> Camera:
+def check(uri: str) -> None:
+    """Raise SourceError for an address that no camera can have."""
+    _parse(uri)
+
+
+def open_source(uri: str, options: SourceOptions | None = None) -> Camera:
     """Open a camera; SourceError when it cannot be opened or refuses an option."""
     return Camera(uri)
 
@@ -41,20 +50,27 @@ class CameraOptions:
     format: str = ""
 
 
+def _parse(uri: str) -> tuple[int | str, CameraOptions]:
+    address = _ADDRESS.fullmatch(uri.partition("?")[0])
+    if address is None:
+        raise SourceError(f"{uri}: is no camera; use camera:0, camera:1 or /dev/video0")
+    device = int(address[1]) if address[1].isdigit() else address[1]
+    return device, read_options(uri, CameraOptions)
+
+
 class Camera:
     """A local camera, live: the driver keeps one frame, older ones are lost."""
 
     live = True
     count = None
+    policy: Policy | None = None
 
     def __init__(self, uri: str) -> None:
         cv2 = opencv()
         self.uri = uri
-        address = _ADDRESS.fullmatch(uri.partition("?")[0])
-        if address is None:
-            raise SourceError(f"{uri}: is no camera; use camera:0, camera:1 or /dev/video0")
-        options = read_options(uri, CameraOptions)
-        device = int(address[1]) if address[1].isdigit() else address[1]
+        device, options = _parse(uri)
+        # A read that waits longer ends by itself; V4L2 alone listens to this, once, in seconds.
+        os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "2")
         backend = cv2.CAP_V4L2 if sys.platform == "linux" else cv2.CAP_ANY
         with quiet():
             self._capture = cv2.VideoCapture(device, backend)

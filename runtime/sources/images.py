@@ -9,6 +9,7 @@ from pathlib import Path
 from device_profiles.errors import DataError, SourceError
 from runtime.frame import Frame
 from runtime.images import image_files, is_image, natural_key, read_image
+from runtime.sources._options import Policy
 
 
 def accepts(uri: str) -> bool:
@@ -29,6 +30,7 @@ class Images:
 
     live = False
     fps = None
+    policy: Policy | None = None
 
     def __init__(self, uri: str) -> None:
         self.uri = uri

@@ -12,6 +12,7 @@ from device_profiles.errors import SourceError
 from runtime.frame import Frame
 from runtime.images import is_image
 from runtime.opencv import opencv, quiet
+from runtime.sources._options import Policy
 
 MISSING_SHARE = 0.05
 """A file that ends before this share of its stated length is called cut off (some containers
@@ -33,6 +34,7 @@ class Video:
     """The frames of a video file as BGR, each in its own buffer, none left out."""
 
     live = False
+    policy: Policy | None = None
 
     def __init__(self, uri: str) -> None:
         cv2 = opencv()

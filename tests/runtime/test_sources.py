@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from device_profiles.errors import SourceError
-from runtime.sources import open_source
+from runtime.sources import SourceOptions, connect, open_source
 from runtime.sources.base import Source
 
 
@@ -49,7 +49,7 @@ def write_video(path: Path, count: int = 40, code: str = "MJPG") -> Path:
 )
 def test_what_is_no_source_is_named_with_the_kinds(uri: str, tmp_path: Path) -> None:
     uri = str(tmp_path / uri) if uri else "x"
-    with pytest.raises(SourceError, match=r"no such file, and not a source .*camera, images"):
+    with pytest.raises(SourceError, match=r"no such file, and not a source .*camera, gstreamer, images"):
         open_source(uri)
 
 
@@ -215,7 +215,7 @@ def camera(monkeypatch: pytest.MonkeyPatch) -> type[FakeCapture]:
 def test_cameras_are_live_and_hold_one_frame(
     uri: str, device: int | str, camera: type[FakeCapture]
 ) -> None:
-    source = open_source(f"{uri}?width=320&height=240&fps=15&format=MJPG")
+    source = connect(f"{uri}?width=320&height=240&fps=15&format=MJPG", SourceOptions())
     assert (source.live, source.count, source.fps) == (True, None, 15.0)
     capture = FakeCapture.last
     assert capture.device == device
@@ -260,7 +260,7 @@ def test_a_size_that_the_camera_changes_is_refused(camera: type[FakeCapture]) ->
 def test_the_time_stamp_of_the_driver_is_used_if_it_is_of_our_clock(
     age_ms: float, believed: bool, camera: type[FakeCapture]
 ) -> None:
-    source = open_source("camera:0")
+    source = connect("camera:0", SourceOptions())
     now = time.monotonic_ns()
     camera.stamp_ms = now / 1e6 - age_ms
     frame = source.read()
