@@ -1,11 +1,14 @@
-"""Engines: one file per interpreter, each with `open_engine(model: bytes, options) -> Engine`."""
+"""Engines: one file per interpreter, each with `open_engine(model: bytes, options) -> Engine`.
+
+Its `TRAITS` say what must be known before it is imported.
+"""
 
 from __future__ import annotations
 
-from runtime.engines.base import Array, Engine, EngineOptions
+from runtime.engines.base import Array, Engine, EngineOptions, Traits
 from runtime.plugins import load
 
-__all__ = ["Array", "Engine", "EngineOptions", "open_engine"]
+__all__ = ["Array", "Engine", "EngineOptions", "Traits", "open_engine", "traits"]
 
 
 def open_engine(name: str, model: bytes, options: EngineOptions | None = None) -> Engine:
@@ -16,3 +19,9 @@ def open_engine(name: str, model: bytes, options: EngineOptions | None = None) -
     """
     engine: Engine = load("runtime.engines", name).open_engine(model, options or EngineOptions())
     return engine
+
+
+def traits(name: str) -> Traits:
+    """Return what the engine called `name` says of itself; RequestError when there is none."""
+    found: Traits = getattr(load("runtime.engines", name), "TRAITS", Traits())
+    return found

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -21,12 +21,32 @@ class EngineOptions:
     `provider` must really be used or EngineError is raised. `threads` 0 lets the engine choose.
     `simulate` computes quantized operators in float exactly as the file's own QuantizeLinear and
     DequantizeLinear define them, instead of by this CPU's integer kernels: it is how the result
-    on another CPU is foretold.
+    on another CPU is foretold. `alone` says that the process may be lost: an engine then needs not
+    try out elsewhere first what may crash.
     """
 
     provider: str = "cpu"
     threads: int = 0
     simulate: bool = False
+    alone: bool = False
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What is to be known of an engine before it is imported; its file states it as `TRAITS`.
+
+    Any of `packages` (import names) is needed, which `extra` of edge-sdk installs. `in_process` are
+    the providers that are plain code for the CPU: they may run in our own process once they are
+    proven. Any other gets one of its own, as a driver may crash, hang, or leave the process
+    unusable (CUDA error 700). `patience_s` holds, by provider, how long loading a model may take
+    where that is longer than elsewhere. `sample` is a small model, to try providers out with.
+    """
+
+    packages: tuple[str, ...] = ()
+    extra: str = ""
+    in_process: Collection[str] = ()
+    patience_s: Mapping[str, float] = field(default_factory=dict)
+    sample: bytes = b""
 
 
 class Engine(Protocol):
