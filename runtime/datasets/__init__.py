@@ -18,7 +18,7 @@ __all__ = ["Dataset", "Reader", "Sample", "Sampling", "images", "open_dataset", 
 
 
 def open_dataset(path: str | Path, limits: Sampling | None = None) -> Dataset:
-    """Return the samples at `path`: an ImageFolder tree, images with a CSV, or plain images.
+    """Return the samples at `path`, in the first of the formats that recognises it.
 
     Nothing is decoded yet. `limits` takes a part of them. Raises DataError when there is nothing
     at `path`, no format recognises it, it is damaged, or it holds no images.
@@ -69,7 +69,7 @@ class Reader:
                 self.unreadable.append(sample.path)
                 self._check(error)
                 continue
-            yield sample, image
+            yield sample.seen(*image.shape[:2]), image
 
     def _check(self, error: DataError) -> None:
         count, total = len(self.unreadable), len(self)

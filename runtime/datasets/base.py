@@ -29,9 +29,31 @@ class Box:
 
 @dataclass(frozen=True)
 class Boxes:
-    """Ground truth of a detection: every thing in the picture."""
+    """Ground truth of a detection: every thing in the picture.
+
+    `relative` says that corners are shares of the picture's sides, which only the picture tells;
+    whoever reads a sample's picture gets its boxes in pixels.
+    """
 
     boxes: tuple[Box, ...]
+    relative: bool = False
+
+    def in_pixels(self, height: int, width: int) -> Boxes:
+        """Return the boxes in pixels of a picture of `height` x `width`."""
+        if not self.relative:
+            return self
+        return Boxes(
+            tuple(
+                replace(
+                    box,
+                    left=box.left * width,
+                    top=box.top * height,
+                    right=box.right * width,
+                    bottom=box.bottom * height,
+                )
+                for box in self.boxes
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -59,6 +81,12 @@ class Sample:
     path: Path
     label: int | None = None
     truth: Truth | None = None
+
+    def seen(self, height: int, width: int) -> Sample:
+        """Return the sample once its picture of `height` x `width` was read: boxes in pixels."""
+        if not isinstance(self.truth, Boxes):
+            return self
+        return replace(self, truth=self.truth.in_pixels(height, width))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import csv
 from pathlib import Path
 
 from device_profiles.errors import DataError
+from runtime.datasets._found import check_files
 from runtime.datasets.base import Dataset, Sample
 
 PRIORITY = 10
@@ -41,7 +42,7 @@ def read(path: Path) -> Dataset:
                 f"{table} line {line}: class {label} is called {name!r}, before it was "
                 f"{names[label]!r}; give each class one name"
             )
-    _check_files(table, root, samples)
+    check_files(table, root, samples)
     return Dataset(root.resolve().name, root, tuple(samples), names or None)
 
 
@@ -86,17 +87,3 @@ def _label(table: Path, line: int, row: list[str]) -> int:
             f"found {found!r}"
         )
     return int(row[1])
-
-
-def _check_files(table: Path, root: Path, samples: list[Sample]) -> None:
-    missing = [s.path.name for s in samples if not s.path.is_file()]
-    if missing:
-        raise DataError(
-            f"{table} names {len(missing)} files of {len(samples)} that are not in {root} "
-            f"(first: {', '.join(missing[:3])}); correct the CSV or add them"
-        )
-    seen: set[Path] = set()
-    for sample in samples:
-        if sample.path in seen:
-            raise DataError(f"{table} lists {sample.path.name} twice; remove one of the lines")
-        seen.add(sample.path)
