@@ -6,6 +6,7 @@ only in the first, a darkened panel serves in both.
 
 from __future__ import annotations
 
+import colorsys
 import unicodedata
 from collections.abc import Sequence
 
@@ -22,6 +23,16 @@ Color = tuple[int, int, int]
 WHITE: Color = (255, 255, 255)
 GREY: Color = (90, 90, 90)
 GREEN: Color = (96, 208, 64)
+BLACK: Color = (0, 0, 0)
+
+# Twenty colours that the eye tells apart, BGR, after Trubetskoy's "List of 20 Simple, Distinct
+# Colors" (sashamaps.net), without its black, white and grey.
+_PALETTE: tuple[Color, ...] = (
+    (75, 25, 230), (75, 180, 60), (25, 225, 255), (216, 99, 67), (49, 130, 245),
+    (180, 30, 145), (244, 212, 66), (230, 50, 240), (69, 239, 191), (212, 190, 250),
+    (144, 153, 70), (255, 190, 220), (36, 99, 154), (200, 250, 255), (0, 0, 128),
+    (195, 255, 170), (0, 128, 128), (177, 216, 255), (117, 0, 0), (169, 169, 169),
+)  # fmt: skip
 
 _SMALLEST = 9  # pixels: the height at which OpenCV's font is still legible
 
@@ -95,6 +106,76 @@ def bars(image: Image, rows: Sequence[tuple[str, float]]) -> None:
         cv2.rectangle(image, (gap, top), (gap + full, bottom), GREY, -1)
         filled = round(full * min(max(share, 0.0), 1.0))
         cv2.rectangle(image, (gap, top), (gap + filled, bottom), GREEN, -1)
+
+
+def color(index: int) -> Color:
+    """Return the colour, blue, green, red, of thing or class `index`, the same in every frame.
+
+    Twenty differ clearly, sixty at all: each further twenty are darker.
+    """
+    light = (1.0, 0.7, 0.45)[index // len(_PALETTE) % 3]
+    blue, green, red = _PALETTE[index % len(_PALETTE)]
+    return round(blue * light), round(green * light), round(red * light)
+
+
+def legend(image: Image, rows: Sequence[tuple[str, Color]]) -> None:
+    """Draw a dark panel at the top left with a square of its colour before each label, in place.
+
+    As many rows are drawn as fit into half of the frame's height, at least one; none without any.
+    """
+    if not rows:
+        return
+    height = letter_height(image)
+    gap, step = max(2, height // 2), round(height * 1.7)
+    rows = rows[: max(1, (image.shape[0] // 2 - gap) // step)]
+    room = image.shape[1] - 3 * gap - height
+    labels = [shortened(label, room, height) for label, _ in rows]
+    widest = max(text_width(label, height) for label in labels)
+    panel(image, len(rows) * step + gap, height + widest + 3 * gap)
+    for row, (label, (_, shade)) in enumerate(zip(labels, rows, strict=True)):
+        baseline = gap + row * step + height
+        image[baseline - height : baseline, gap : gap + height] = shade
+        text(image, label, height + 2 * gap, baseline, height)
+
+
+def color_of(number: int) -> Color:
+    """Return the colour (BGR) of a class or thing: neighbours differ, white is legible on each."""
+    # Steps of the golden ratio spread any count of hues evenly (Knuth, TAOCP 3, 6.4).
+    hue = number * 0.618034 % 1.0
+    red, green, blue = colorsys.hsv_to_rgb(hue, 0.85, 0.7)
+    return round(255 * blue), round(255 * green), round(255 * red)
+
+
+def boxed(
+    image: Image, box: tuple[float, float, float, float], words: str, color: Color, height: int
+) -> None:
+    """Draw `box` (left, top, right, bottom in pixels) and its words in white on a ground, in place.
+
+    The words, with letters of `height` pixels, stand above the box, or in it where the frame ends.
+    """
+    cv2 = opencv()
+    left, top, right, bottom = (int(round(side)) for side in box)
+    line = max(1, height // 6)
+    # A dark edge, so that the line is seen on a ground of its own colour.
+    cv2.rectangle(image, (left, top), (right - 1, bottom - 1), BLACK, line + 2)
+    cv2.rectangle(image, (left, top), (right - 1, bottom - 1), color, line)
+    gap = max(2, height // 3)
+    words = shortened(words, image.shape[1] - 2 * gap, height)
+    wide, high = text_width(words, height) + 2 * gap, height + 2 * gap
+    x = max(0, min(left, image.shape[1] - wide))
+    y = max(0, min(top - high if top >= high else top, image.shape[0] - high))
+    cv2.rectangle(image, (x, y), (x + wide - 1, y + high - 1), color, -1)
+    text(image, words, x + gap, y + gap + height, height)
+
+
+def dots(image: Image, points: Sequence[tuple[float, float]], color: Color) -> None:
+    """Draw `points` (x, y in pixels) as dots with a white rim, in place."""
+    cv2 = opencv()
+    radius = max(1, letter_height(image) // 8)
+    for x, y in points:
+        centre = int(x), int(y)
+        cv2.circle(image, centre, radius + 1, WHITE, -1)
+        cv2.circle(image, centre, radius, color, -1)
 
 
 def _font(height: int) -> tuple[int, int, float]:

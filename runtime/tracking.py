@@ -1,0 +1,1 @@
+"""Ids that stay with things from frame to frame."""
