@@ -12,8 +12,8 @@ from typing import Any
 from device_profiles.errors import ContractError
 from device_profiles.nearest import hint
 
-RESIZES = ("stretch", "letterbox", "center-crop")
-INTERPOLATIONS = ("linear", "area", "cubic", "nearest", "antialias")
+RESIZES = ("stretch", "letterbox", "center-crop", "tile")
+INTERPOLATIONS = ("linear", "area", "cubic", "nearest", "antialias", "antialias-cubic")
 COLORS = ("RGB", "BGR", "GRAY")
 # The largest side that a JPEG file can state.
 _MAX_SIDE = 65535
@@ -22,7 +22,11 @@ _LIMITS = (
     ("width", 1, _MAX_SIDE),
     ("shorter_side", 0, _MAX_SIDE),
     ("pad_value", 0, 255),
+    ("overlap", 0, _MAX_SIDE),
+    ("upscale", 1, 16),
 )
+# Left out of the JSON where they say nothing: bundles from before they existed keep their id.
+_LATER = {"overlap": 0, "upscale": 1}
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,13 @@ class InputContract:
     `resize` is one of `stretch` (aspect ratio lost), `letterbox` (aspect ratio kept, bars of
     `pad_value`, centred) and `center-crop` (the shorter side becomes `shorter_side` pixels, then
     the centre is cut out; 0 means the model's own size). `interpolation` names OpenCV's method;
-    `antialias` is the triangle filter widened by the scale, as PIL and torchvision do it.
+    `antialias` is the triangle filter widened by the scale, as PIL and torchvision do it, and
+    `antialias-cubic` the cubic one (a = -0.5), PIL's BICUBIC.
+
+    The fourth, `tile`, keeps the frame's own size: it is enlarged `upscale` times by
+    `interpolation`, for nets that sharpen an enlarged picture, and cut into tiles of `height` x
+    `width` that overlap by `overlap` pixels or more. Where a net without strides sees `overlap /
+    2` pixels far, its tiles join without a trace. A frame smaller than a tile is reflected.
 
     Raises ContractError, naming the field, when one is of another type or out of its range.
     """
@@ -52,6 +62,8 @@ class InputContract:
     scale: float = 1.0 / 255.0
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
+    overlap: int = 0
+    upscale: int = 1
 
     def __post_init__(self) -> None:
         for name, known in (
@@ -71,6 +83,16 @@ class InputContract:
             object.__setattr__(self, name, self._per_channel(name))
         if any(s <= 0 for s in self.std) or self.scale <= 0:
             raise ContractError("preprocessing std and scale must be positive")
+        self._check_tiles()
+
+    def _check_tiles(self) -> None:
+        if self.resize != "tile" and any(getattr(self, k) != v for k, v in _LATER.items()):
+            raise ContractError("preprocessing overlap and upscale are for resize=tile; add that")
+        if self.overlap >= min(self.height, self.width):
+            raise ContractError(
+                f"preprocessing overlap {self.overlap} leaves nothing of tiles of "
+                f"{self.height}x{self.width}; give a smaller overlap or larger tiles"
+            )
 
     def _per_channel(self, name: str) -> tuple[float, ...]:
         given = getattr(self, name)
@@ -110,7 +132,11 @@ class InputContract:
 
     def to_json(self) -> dict[str, Any]:
         """Return the contract as JSON-ready values."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self).items()}
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in vars(self).items()
+            if key not in _LATER or value != _LATER[key]
+        }
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> InputContract:

@@ -31,7 +31,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "unit": {"scale": 1 / 255},
     "raw": {"scale": 1.0},
 }
-_INTEGERS = ("height", "width", "shorter_side", "pad_value")
+_INTEGERS = ("height", "width", "shorter_side", "pad_value", "overlap", "upscale")
 _LISTS = ("mean", "std")
 
 

@@ -24,6 +24,20 @@ def test_numbers_of_numpy_are_numbers() -> None:
     assert type(contract.height) is int
 
 
+def test_what_came_later_is_left_out_where_it_says_nothing() -> None:
+    assert not {"overlap", "upscale"} & set(InputContract(20, 30).to_json())
+    tiles = InputContract(20, 30, resize="tile", overlap=4, upscale=2)
+    assert InputContract.from_json(tiles.to_json()) == tiles
+    assert tiles.to_json().items() >= {"overlap": 4, "upscale": 2}.items()
+
+
+@pytest.mark.parametrize("size", [(20, 30), (30, 20)])
+def test_tiles_are_larger_than_their_overlap(size: tuple[int, int]) -> None:
+    InputContract(*size, resize="tile", overlap=19)
+    with pytest.raises(ContractError, match="overlap 20 leaves nothing"):
+        InputContract(*size, resize="tile", overlap=20)
+
+
 NOT_WHOLE = [-1, 65536, 1.5, 2.0, True, "2", None, [1], math.nan, 10**400]
 NOT_FINITE = [math.nan, math.inf, -math.inf, 10**400, True, "1", None, [1.0], 1j]
 
@@ -49,6 +63,11 @@ NOT_FINITE = [math.nan, math.inf, -math.inf, 10**400, True, "1", None, [1.0], 1j
             for v in ("x", 1, None, ["RGB"])
         ),
         ("color", "x" * 1000),
+        *((key, v) for key in ("overlap", "upscale") for v in NOT_WHOLE),
+        ("upscale", 0),
+        ("upscale", 17),
+        ("overlap", 4),  # not without tiles
+        ("upscale", 2),
     ],
     ids=lambda value: repr(value)[:20],
 )
