@@ -26,7 +26,7 @@ from runtime.engines.base import Array, Engine
 from runtime.frame import Frame
 from runtime.preprocess import prepare
 from runtime.progress import track
-from runtime.sinks import Sink, SinkContext, StopRun, open_sink
+from runtime.sinks import Sink, SinkContext, Stamp, StopRun, open_sink
 from runtime.sources import Source, open_source
 from runtime.tasks import Result, TaskContext, decoder
 from runtime.telemetry import StageTimes
@@ -297,18 +297,20 @@ class Pipeline:
             result = self._decode(outputs, context)
         age_ns = time.monotonic_ns() - frame.captured_ns
         self.times.age.add(age_ns / 1e9)
-        wanted = self._write(frame, result, age_ns / 1e6)
+        engine = self._engine
+        stamp = Stamp(age_ns / 1e6, f"{engine.name}/{engine.provider}")
+        wanted = self._write(frame, result, stamp)
         self._state.delivered += 1
         self._state.last = time.monotonic()
         return self._results.put((frame, result)) and wanted
 
-    def _write(self, frame: Frame, result: Result, latency_ms: float) -> bool:
+    def _write(self, frame: Frame, result: Result, stamp: Stamp) -> bool:
         """Pass one result to every sink; False when one of them ends the run."""
         wanted = True
         for sink in self._sinks:
             with self.times.sink.timing():
                 try:
-                    sink.write(frame, result, latency_ms)
+                    sink.write(frame, result, stamp)
                 except StopRun:
                     self._state.ended = "stopped"
                     wanted = False

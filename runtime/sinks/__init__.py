@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from device_profiles.errors import OutputError
 from runtime.plugins import load_all, names
-from runtime.sinks.base import Record, Sink, SinkContext, StopRun
+from runtime.sinks.base import Record, Sink, SinkContext, Stamp, StopRun
 
-__all__ = ["Record", "Sink", "SinkContext", "StopRun", "open_sink"]
+__all__ = ["Record", "Sink", "SinkContext", "Stamp", "StopRun", "open_sink"]
 
 
 def open_sink(uri: str, context: SinkContext | None = None) -> Sink:

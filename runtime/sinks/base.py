@@ -16,6 +16,15 @@ class StopRun(Exception):
 
 
 @dataclass(frozen=True)
+class Stamp:
+    """How a result came about: its age in milliseconds when it was decoded, from the capture of its
+    frame, and what really ran, as `engine/provider`."""
+
+    latency_ms: float
+    provider: str
+
+
+@dataclass(frozen=True)
 class SinkContext:
     """What a sink may need to know when it is opened.
 
@@ -39,8 +48,8 @@ class Sink(Protocol):
 
     newest: bool
 
-    def write(self, frame: Frame, result: Result, latency_ms: float) -> None:
-        """Take one result, in the order of the frames; `latency_ms` is from capture to now.
+    def write(self, frame: Frame, result: Result, stamp: Stamp) -> None:
+        """Take one result, in the order of the frames of its source.
 
         `frame.image` belongs to others too: a sink that draws does so on a copy. Raises
         OutputError when the result cannot be written, StopRun when the user ends the run.
@@ -52,19 +61,30 @@ class Sink(Protocol):
 
 @dataclass(frozen=True)
 class Record:
-    """What is kept of one frame once its pixels are gone; times as in `Frame`."""
+    """What is kept of one frame once its pixels are gone; fields as in `Frame` and `Stamp`."""
 
     index: int
     name: str
+    source: str
     captured_ns: int
     latency_ms: float
+    provider: str
     truth: Any
     result: Result
 
     @classmethod
-    def of(cls, frame: Frame, result: Result, latency_ms: float) -> Record:
+    def of(cls, frame: Frame, result: Result, stamp: Stamp) -> Record:
         """Make the record of one result."""
-        return cls(frame.index, frame.name, frame.captured_ns, latency_ms, frame.truth, result)
+        return cls(
+            frame.index,
+            frame.name,
+            frame.source,
+            frame.captured_ns,
+            stamp.latency_ms,
+            stamp.provider,
+            frame.truth,
+            result,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON-ready values; `truth` only where the source knows it."""

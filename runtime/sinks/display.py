@@ -10,7 +10,7 @@ from device_profiles.errors import MissingError, OutputError
 from runtime.drawing import annotated
 from runtime.frame import Frame
 from runtime.opencv import opencv
-from runtime.sinks.base import SinkContext, StopRun
+from runtime.sinks.base import SinkContext, Stamp, StopRun
 from runtime.tasks.base import Result
 
 _TITLE = "Edge SDK (q ends)"
@@ -46,7 +46,7 @@ class Display:
                 "own screen, use ssh -X, or write out.mp4 instead"
             )
 
-    def write(self, frame: Frame, result: Result, latency_ms: float) -> None:
+    def write(self, frame: Frame, result: Result, stamp: Stamp) -> None:
         """Show one frame; StopRun when q was pressed."""
         cv2 = opencv()
         cv2.imshow(_TITLE, annotated(frame, result))

@@ -9,7 +9,7 @@ from pathlib import Path
 from device_profiles.errors import OutputError
 from runtime.frame import Frame
 from runtime.sinks._files import unwritable
-from runtime.sinks.base import Record, SinkContext
+from runtime.sinks.base import Record, SinkContext, Stamp
 from runtime.tasks.base import Result
 
 
@@ -24,7 +24,8 @@ def open_sink(uri: str, _context: SinkContext) -> JsonLines:
 
 
 class JsonLines:
-    """Writes `{"index", "name", "captured_ns", "latency_ms", "result"}` and, if known, `"truth"`.
+    """Writes `{"index", "name", "source", "captured_ns", "latency_ms", "provider", "result"}` and, if
+    known, `"truth"`.
 
     Every line is flushed as it is written, so that a reader at the other end sees it at once.
     """
@@ -41,10 +42,10 @@ class JsonLines:
         except OSError as error:
             raise unwritable(uri, error) from error
 
-    def write(self, frame: Frame, result: Result, latency_ms: float) -> None:
+    def write(self, frame: Frame, result: Result, stamp: Stamp) -> None:
         """Write one line; OutputError when the disk is full or the reader is gone."""
         try:
-            line = json.dumps(Record.of(frame, result, latency_ms).to_json(), allow_nan=False)
+            line = json.dumps(Record.of(frame, result, stamp).to_json(), allow_nan=False)
             self._stream.write(line + "\n")
             self._stream.flush()
         except OSError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runtime.frame import Frame
-from runtime.sinks.base import Record, SinkContext
+from runtime.sinks.base import Record, SinkContext, Stamp
 from runtime.tasks.base import Result
 
 
@@ -31,9 +31,9 @@ class Memory:
         """The results alone, in the order of the frames."""
         return [record.result for record in self.records]
 
-    def write(self, frame: Frame, result: Result, latency_ms: float) -> None:
+    def write(self, frame: Frame, result: Result, stamp: Stamp) -> None:
         """Keep one result."""
-        self.records.append(Record.of(frame, result, latency_ms))
+        self.records.append(Record.of(frame, result, stamp))
 
     def close(self) -> None:
         """Note that all results are there."""

@@ -14,7 +14,7 @@ from runtime.drawing import annotated
 from runtime.frame import Frame
 from runtime.opencv import opencv, quiet
 from runtime.sinks._files import unwritable
-from runtime.sinks.base import SinkContext
+from runtime.sinks.base import SinkContext, Stamp
 from runtime.tasks.base import Result
 
 # Best first; H.264 plays in every browser, but pip's OpenCV has no encoder for it.
@@ -61,7 +61,7 @@ class Video:
         except OSError as error:
             raise unwritable(uri, error) from error
 
-    def write(self, frame: Frame, result: Result, latency_ms: float) -> None:
+    def write(self, frame: Frame, result: Result, stamp: Stamp) -> None:
         """Draw the result on a copy of the frame and append it."""
         picture = annotated(frame, result)
         if self._writer is None:

@@ -24,7 +24,7 @@ from runtime.contract import InputContract
 from runtime.frame import Frame
 from runtime.manifest import TensorSpec
 from runtime.pipeline import Pipeline, PipelineOptions
-from runtime.sinks import SinkContext, StopRun
+from runtime.sinks import SinkContext, Stamp, StopRun
 from runtime.sinks.memory import Memory
 
 NOISE = "synthetic:noise?width=32&height=24&frames={}"
@@ -103,11 +103,11 @@ class Slow(Memory):
         super().__init__()
         self._seconds, self._at, self._raises = seconds, at, raises
 
-    def write(self, frame: Frame, result: Any, latency_ms: float) -> None:
+    def write(self, frame: Frame, result: Any, stamp: Stamp) -> None:
         time.sleep(self._seconds)
         if frame.index == self._at and self._raises:
             raise self._raises
-        super().write(frame, result, latency_ms)
+        super().write(frame, result, stamp)
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,1 @@
+"""What the sink `preview` is made of: address, newest of everything, server, page."""
