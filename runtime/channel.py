@@ -24,6 +24,7 @@ class Channel(Generic[Item]):
         # Re-entrant, as a signal handler may end a channel in the middle of anything.
         self._changed = threading.Condition(threading.RLock())
         self._ended = False
+        self._wanted = False
         self.dropped = 0
 
     def put(self, item: Item) -> bool:
@@ -43,7 +44,10 @@ class Channel(Generic[Item]):
     def get(self) -> Item | None:
         """Take the next item, waiting for one; None when the channel has ended and is empty."""
         with self._changed:
+            self._wanted = True
+            self._changed.notify_all()
             self._changed.wait_for(lambda: self._items or self._ended)
+            self._wanted = False
             if not self._items:
                 return None
             item = self._items.popleft()
@@ -54,6 +58,12 @@ class Channel(Generic[Item]):
         """Wait until `put` would not; False when the channel has ended."""
         with self._changed:
             self._changed.wait_for(self._has_room)
+            return not self._ended
+
+    def wait_for_reader(self) -> bool:
+        """Wait until the reader waits for an item; False when the channel has ended."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended or (self._wanted and not self._items))
             return not self._ended
 
     def finish(self) -> None:

@@ -1,11 +1,14 @@
 """The pipeline: frames in, results out, every stage in a thread of its own.
 
-    capture ──frames──> prepare + infer ──inferred──> decode + sinks ──results──> the caller
+    capture ─┐
+    capture ─┴─intake──> prepare ──> infer ──> decode ──> the caller
+                                                 ├──> sink
+                                                 └──> sink
 
-A live source keeps only its newest frame, and no stage takes a frame before there is room for its
-result, so that results are of now. A file source waits for its turn and loses nothing. When a
-stage fails, what lies before it is stopped, what lies after it is finished, and the caller gets
-the error.
+A live source keeps only its newest frame, and no stage takes a frame before the next one waits for
+it, so that results are of now. A file source waits for its turn and loses nothing, and its frames
+are prepared ahead. When a stage fails, what lies before it is stopped, what lies after it is
+finished, and the caller gets the error.
 """
 
 from __future__ import annotations
@@ -13,146 +16,127 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Protocol
 
 from device_profiles.errors import RequestError
+from runtime.bundle import Bundle
 from runtime.channel import Channel
-from runtime.contract import InputContract
-from runtime.engines.base import Array, Engine
+from runtime.engines.base import Array
 from runtime.frame import Frame
-from runtime.preprocess import prepare
+from runtime.intake import Intake
+from runtime.monitor import Monitor
+from runtime.outlet import Hooks, Outlet
+from runtime.preprocess import prepare_batch
 from runtime.progress import track
-from runtime.sinks import Sink, SinkContext, Stamp, StopRun, open_sink
-from runtime.sources import Source, open_source
-from runtime.tasks import Result, TaskContext, decoder
+from runtime.run_state import PipelineOptions, RunState, RunSummary
+from runtime.runner import Runner, open_runner
+from runtime.sinks import Sink, SinkContext, Stamp, open_sink
+from runtime.sources import Policy, Source, open_source, redacted
+from runtime.status import RunStatus
+from runtime.tasks import Result, TaskContext, decoder, follower
 from runtime.telemetry import StageTimes
+
+__all__ = ["Pipeline", "PipelineOptions", "RunSummary"]
 
 PATIENCE_S = 3.0
 """How long a source that blocks in `read` is waited for at the end. It cannot be interrupted:
 after that its thread is left behind, which closes the source when `read` returns."""
 
+MAX_BATCH = 8
+"""Frames that go through the engine at once, at most, where its artifact takes several."""
 
-class Runner(Protocol):
-    """A model ready to run: what a pipeline needs to know of a bundle."""
-
-    @property
-    def contract(self) -> InputContract:
-        """How a frame becomes the model's input."""
-
-    @property
-    def labels(self) -> Sequence[str]:
-        """Names of the classes; may be empty."""
-
-    @property
-    def task(self) -> str:
-        """Name of the task that decodes the outputs."""
-
-    @property
-    def decoder(self) -> Mapping[str, Any]:
-        """How the task reads the outputs; empty where there is nothing to choose."""
-
-    @property
-    def engine(self) -> Engine:
-        """The loaded artifact; it takes uint8 (1, height, width, channels). Stays open."""
+Pictures = Any
+Prepared = tuple[int, Frame, Pictures]
+"""A frame, the number of its source, and what is given to the engine for it."""
 
 
-@dataclass(frozen=True)
-class PipelineOptions:
-    """How to run: `max_frames` results at most (None: all), `queue` frames between two stages
-    for sources that are not live."""
+class _Ends(Protocol):
+    """What can be ended: a channel, an intake, or one source's part of it."""
 
-    max_frames: int | None = None
-    queue: int = 4
+    def finish(self) -> None:
+        """Take no more; what is there is still handed out."""
 
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if value is not None and value < 1:
-                raise RequestError(f"pipeline option {name} must be at least 1, not {value}")
-
-
-@dataclass(frozen=True)
-class RunSummary:
-    """What a run was: `frames` captured = `results` + what was `dropped`, by reason.
-
-    Reasons: `newer` (a live source had a newer frame), `stopped` (the run ended or failed before
-    its turn). `seconds` is from start to last result, `fps` results per second. `ended` is `end`,
-    `max_frames`, `stopped` or `failed`. `engine` says what really ran.
-    """
-
-    source: str
-    frames: int
-    results: int
-    dropped: dict[str, int]
-    seconds: float
-    fps: float
-    ended: str
-    stages: dict[str, Any]
-    engine: dict[str, str]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the summary as JSON-ready values."""
-        return dict(vars(self))
-
-
-@dataclass
-class _State:
-    """What the threads note as they go; each field is written by one of them."""
-
-    captured: int = 0
-    delivered: int = 0
-    start: float = field(default_factory=time.monotonic)
-    last: float = 0.0
-    ended: str = "end"
-    error: BaseException | None = None
+    def abort(self) -> None:
+        """Take no more, and throw away what is there."""
 
 
 class Pipeline:
-    """Runs a model on every frame of a source; iterate over it, or call `run`.
+    """Runs a model on every frame of its sources; iterate over it, or call `run`.
 
-    Iterating yields `(frame, result)` in order, each after it went to the sinks. A pipeline runs
-    once, owns its source and sinks (given open or as URIs) and closes them; the runner stays open.
+    `model` is a bundle (a path or an open one), or a runner, which stays open. `sources` and
+    `sinks` are URIs or open ones, which the pipeline closes. Iterating yields `(frame, result)`,
+    in the order of the frames of each source. A pipeline runs once.
 
-        with Pipeline(bundle, "camera:0", ["out.mp4"]) as pipeline:
+        with Pipeline("net.edge", "camera:0", ["out.mp4"]) as pipeline:
             for frame, result in pipeline:
                 ...
 
     Errors of any stage are raised where the caller iterates or calls `run`. Opening raises
-    SourceError, OutputError, MissingError or RequestError before work starts.
+    SourceError, OutputError, BundleError, EngineError, MissingError or RequestError before work
+    starts.
     """
 
     def __init__(
         self,
-        runner: Runner,
-        source: Source | str,
+        model: Runner | Bundle | str | Path,
+        sources: Source | str | Sequence[Source | str],
         sinks: Sequence[Sink | str] = (),
         options: PipelineOptions | None = None,
     ) -> None:
         self._options = options or PipelineOptions()
-        self._runner = runner
-        self._engine = runner.engine
-        self._decode = decoder(runner.task, runner.decoder)
-        self._labels = tuple(runner.labels)
-        self._output_names = tuple(spec.name for spec in self._engine.outputs)
-        self._source = open_source(source) if isinstance(source, str) else source
-        self._sinks: list[Sink] = []
-        self.times = StageTimes()
-        self._state = _State()
-        live = self._source.live
-        queue = 1 if live else self._options.queue
-        self._frames: Channel[Frame] = Channel(queue, newest=live)
-        self._inferred: Channel[tuple[Frame, list[Array]]] = Channel(queue)
-        self._results: Channel[tuple[Frame, Result]] = Channel(queue)
-        self._capture = threading.Thread(target=self._run_capture, name="capture", daemon=True)
-        self._workers = [
-            threading.Thread(target=self._run_inference, name="inference", daemon=True),
-            threading.Thread(target=self._run_delivery, name="delivery", daemon=True),
-        ]
         self._started = False
-        self._open_sinks(sinks)
+        self._sources: list[Source] = []
+        self._outlets: list[Outlet] = []
+        self._own_engine = isinstance(model, (Bundle, str, Path))
+        self._runner = open_runner(model) if isinstance(model, (Bundle, str, Path)) else model
+        self._engine = self._runner.engine
+        try:
+            self._decode = decoder(self._runner.task, self._runner.decoder)
+            many = isinstance(sources, Sequence) and not isinstance(sources, str)
+            for source in sources if many else [sources]:  # type: ignore[list-item,union-attr]
+                self._sources.append(open_source(source) if isinstance(source, str) else source)
+            if not self._sources:
+                raise RequestError("a pipeline needs a source; name one")
+            self.times = StageTimes()
+            self._plan()
+            self._open_sinks(sinks)
+        except BaseException:
+            self._shut()
+            raise
+
+    def _plan(self) -> None:
+        """Make the channels between the stages, the threads, and the state of the run."""
+        queue = self._options.queue
+        policies = [_policy(source, queue) for source in self._sources]
+        self._live = any(policy.drops for policy in policies)
+        ahead = 1 if self._live else queue
+        self._intake: Intake[Frame] = Intake(policies)
+        self._prepared: Channel[list[Prepared]] = Channel(ahead)
+        self._inferred: Channel[tuple[Prepared, list[Array]]] = Channel(ahead)
+        self._results: Channel[tuple[Frame, Result]] = Channel(ahead)
+        shape = self._engine.inputs[0].shape
+        self._batch = min(len(policies), MAX_BATCH) if shape[:1] == (-1,) else 1
+        task = self._runner.task
+        self._follow = [follower(task) for _ in policies] if self._options.track else []
+        self._state = RunState(self._sources, self._engine, self.times, self._options)
+        self._captures = [
+            threading.Thread(target=self._run_capture, args=(i,), name="capture", daemon=True)
+            for i in range(len(policies))
+        ]
+        self._workers = [
+            threading.Thread(target=stage, name=name, daemon=True)
+            for name, stage in (
+                ("prepare", self._run_prepare),
+                ("inference", self._run_inference),
+                ("delivery", self._run_delivery),
+            )
+        ]
+        self._monitor = Monitor(self._make_status, self._options.observers)
 
     def __enter__(self) -> Pipeline:
         """Return the pipeline itself."""
@@ -167,7 +151,7 @@ class Pipeline:
         """Close; an error of the body comes before one of the pipeline."""
         self._shut()
         if kind is None:
-            self._raise_error()
+            self._state.raise_error()
 
     def __iter__(self) -> Iterator[tuple[Frame, Result]]:
         """Start, and yield frames with their results in order; leaving the loop closes all."""
@@ -175,24 +159,30 @@ class Pipeline:
             raise RequestError("a pipeline runs once; make another one for another run")
         self._started = True
         self._state.start = time.monotonic()
-        for thread in (self._capture, *self._workers):
+        for outlet in self._outlets:
+            outlet.start()
+        for thread in (*self._captures, *self._workers):
             thread.start()
+        self._monitor.start()
         try:
             while (item := self._results.get()) is not None:
                 yield item
+                del item  # its buffers are used again once nobody holds them
         except BaseException:
             self._state.ended = "stopped"
             raise
         finally:
             self._shut()
-        self._raise_error()
+        self._state.raise_error()
 
     def run(self) -> RunSummary:
         """Run to the end and return the summary; Ctrl-C and SIGTERM end it cleanly.
 
         What was captured by then is still finished and written; a second Ctrl-C does not wait.
         """
-        limits = (self._source.count, self._options.max_frames)
+        counts = [source.count for source in self._sources]
+        known = [count for count in counts if count is not None]
+        limits = (sum(known) if len(known) == len(counts) else None, self._options.max_frames)
         total = min((limit for limit in limits if limit is not None), default=None)
         with _on_signal(self.stop):
             for _ in track(self, "frames", total):
@@ -202,82 +192,103 @@ class Pipeline:
     def stop(self) -> None:
         """End the run cleanly, from any thread: frames already captured are still finished."""
         self._state.ended = "stopped"
-        self._frames.finish()
+        self._state.stop()
+        self._intake.finish()
+        self._interrupt_sources()
 
     def close(self) -> None:
-        """Stop at once, close the source and the sinks, and raise what went wrong, if unraised."""
+        """Stop at once, close the sources and sinks, and raise what went wrong, if unraised."""
         self._shut()
-        self._raise_error()
+        self._state.raise_error()
+
+    def status(self) -> RunStatus:
+        """Return what the run is now; rates and times are those of the last second."""
+        return self._state.status(self._outlets, self._intake.dropped)
 
     def summary(self) -> RunSummary:
         """Return what the run was so far."""
-        state, engine = self._state, self._engine
-        newer = self._frames.dropped
-        seconds = max(0.0, state.last - state.start)
-        return RunSummary(
-            source=self._source.uri,
-            frames=state.captured,
-            results=state.delivered,
-            dropped={"newer": newer, "stopped": state.captured - newer - state.delivered},
-            seconds=round(seconds, 6),
-            fps=round(state.delivered / seconds, 3) if seconds else 0.0,
-            ended=state.ended,
-            stages=self.times.to_json(),
-            engine={
-                "name": engine.name,
-                "version": engine.version,
-                "provider": engine.provider,
-            },
-        )
+        return self._state.summary(self._outlets, self._intake.dropped)
+
+    def _make_status(self) -> RunStatus:
+        return self._state.tick(self._outlets, self._intake.dropped)
 
     def _open_sinks(self, sinks: Sequence[Sink | str]) -> None:
-        engine = self._engine
+        engine, first = self._engine, self._sources[0]
         facts = {"task": self._runner.task, "engine": engine.name, "provider": engine.provider}
-        context = SinkContext(self._source.fps, self._source.live, facts)
-        try:
-            for sink in sinks:
-                self._sinks.append(open_sink(sink, context) if isinstance(sink, str) else sink)
-        except BaseException:
-            self._shut()
-            raise
+        context = SinkContext(first.fps, first.live, facts, self.status)
+        hooks = Hooks(self.stop, self._fail)
+        queue = None if self._live else self._options.queue
+        for sink in sinks:
+            name = redacted(sink) if isinstance(sink, str) else type(sink).__name__.lower()
+            opened = open_sink(sink, context) if isinstance(sink, str) else sink
+            self._outlets.append(Outlet(name, opened, hooks, self.times.sink, queue))
 
-    def _run_capture(self) -> None:
-        with self._stage(None, self._frames):
+    # --- the stages
+
+    def _run_capture(self, number: int) -> None:
+        source = self._sources[number]
+        with self._stage(None, _Part(self._intake, number)):
             try:
-                self._read_frames()
+                self._read_frames(number, source)
             finally:
-                self._source.close()
+                source.close()
 
-    def _read_frames(self) -> None:
+    def _read_frames(self, number: int, source: Source) -> None:
         # A live source may have to give more frames than results are wanted.
-        most = None if self._source.live else self._options.max_frames
-        while self._state.captured != most:
+        most = None if source.live else self._options.max_frames
+        tally = self._state.tallies[number]
+        while most is None or tally.frames < most:
             start = time.perf_counter()
-            frame = self._source.read()
+            frame = source.read()
             if frame is None:
                 return
             self.times.capture.add(time.perf_counter() - start)
-            self._state.captured += 1
-            if not self._frames.put(frame):
+            tally.count(frame.index)
+            if not self._intake.put(number, replace(frame, source=source.uri)):
                 return
+            del frame
 
-    def _run_inference(self) -> None:
-        with self._stage(self._frames, self._inferred):
-            taken = 0
-            while self._results.wait_for_room() and self._inferred.wait_for_room():
-                frame = self._frames.get()
-                if frame is None:
+    def _run_prepare(self) -> None:
+        with self._stage(self._intake, self._prepared):
+            contract = self._runner.contract
+            while self._is_wanted():
+                taken = self._intake.take(self._batch)
+                if not taken:
                     return
                 with self.times.preprocess.timing():
-                    batch = prepare(frame.image, self._runner.contract)[None]
+                    ready = [(n, frame, prepare_batch(frame.image, contract)) for n, frame in taken]
+                if not self._prepared.put(ready):
+                    return
+                del taken, ready
+
+    def _is_wanted(self) -> bool:
+        """Wait until a frame is to be taken; False at the end.
+
+        Of a live source none is taken before the engine waits for it, and never sooner after the
+        last one than the governor allows.
+        """
+        governor = self._options.governor
+        if governor is not None:
+            self._state.pace(governor.interval_s)
+        return self._prepared.wait_for_reader() if self._live else self._prepared.wait_for_room()
+
+    def _run_inference(self) -> None:
+        with self._stage(self._prepared, self._inferred):
+            taken = 0
+            while self._results.wait_for_room() and self._inferred.wait_for_room():
+                ready = self._prepared.get()
+                if ready is None:
+                    return
                 with self.times.infer.timing():
-                    outputs = self._engine.run([batch])
-                taken += 1
-                if not self._inferred.put((frame, outputs)):
-                    return
-                if taken == self._options.max_frames:
-                    self._state.ended = "max_frames"
-                    return
+                    answers = _infer(self._engine, [pictures for _, _, pictures in ready])
+                for item, outputs in zip(ready, answers, strict=True):
+                    taken += 1
+                    if not self._inferred.put((item, outputs)):
+                        return
+                    if taken == self._options.max_frames:
+                        self._state.ended = "max_frames"
+                        return
+                del ready, answers, item, outputs
 
     def _run_delivery(self) -> None:
         with self._stage(self._inferred, self._results):
@@ -285,78 +296,103 @@ class Pipeline:
                 while (item := self._inferred.get()) is not None:
                     if not self._deliver(*item):
                         return
+                    del item
             finally:
-                self._close_sinks()
+                self._close_outlets()
 
-    def _deliver(self, frame: Frame, outputs: list[Array]) -> bool:
+    def _deliver(self, prepared: Prepared, outputs: list[Array]) -> bool:
         """Decode one frame and pass it on; False when the run is to end."""
+        number, frame, _ = prepared
         height, width = frame.image.shape[:2]
-        contract, names = self._runner.contract, self._output_names
+        runner, engine = self._runner, self._engine
+        names = tuple(spec.name for spec in engine.outputs)
+        labels = tuple(runner.labels)
+        context = TaskContext(labels, runner.contract, height, width, names, frame.image)
         with self.times.decode.timing():
-            context = TaskContext(self._labels, contract, height, width, names)
             result = self._decode(outputs, context)
+            if self._follow:
+                result = self._follow[number](result, frame.captured_ns)
         age_ns = time.monotonic_ns() - frame.captured_ns
         self.times.age.add(age_ns / 1e9)
-        engine = self._engine
         stamp = Stamp(age_ns / 1e6, f"{engine.name}/{engine.provider}")
-        wanted = self._write(frame, result, stamp)
-        self._state.delivered += 1
-        self._state.last = time.monotonic()
-        return self._results.put((frame, result)) and wanted
-
-    def _write(self, frame: Frame, result: Result, stamp: Stamp) -> bool:
-        """Pass one result to every sink; False when one of them ends the run."""
-        wanted = True
-        for sink in self._sinks:
-            with self.times.sink.timing():
-                try:
-                    sink.write(frame, result, stamp)
-                except StopRun:
-                    self._state.ended = "stopped"
-                    wanted = False
-        return wanted
+        self._state.delivered(number)
+        taken = [outlet.put(frame, result, stamp) for outlet in self._outlets]
+        return self._results.put((frame, result)) and all(taken)
 
     @contextmanager
-    def _stage(self, before: Channel[Any] | None, after: Channel[Any]) -> Iterator[None]:
-        """Run a thread's work: keep its error for the caller, and end the channels around it."""
+    def _stage(self, before: _Ends | None, after: _Ends) -> Iterator[None]:
+        """Run a thread's work: keep its error for the caller, and end what lies around it."""
         try:
             yield
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
-            self._note(error)
+            self._fail(error)
         finally:
             if before:
                 before.abort()
             after.finish()
 
-    def _note(self, error: BaseException) -> None:
-        if self._state.error is None:
-            self._state.error = error
-            self._state.ended = "failed"
+    def _fail(self, error: BaseException) -> None:
+        """Keep an error for the caller, and let the run end: no further frame is captured."""
+        self._state.note(error)
+        self._state.stop()
+        self._intake.finish()
 
-    def _raise_error(self) -> None:
-        error, self._state.error = self._state.error, None
-        if error is not None:
-            raise error
+    # --- the end
 
-    def _close_sinks(self) -> None:
-        while self._sinks:
-            try:
-                self._sinks.pop().close()
-            except Exception as error:  # noqa: BLE001 - every sink must be closed; raised later
-                self._note(error)
+    def _close_outlets(self) -> None:
+        for outlet in self._outlets:
+            outlet.finish()
+
+    def _interrupt_sources(self) -> None:
+        for source in self._sources:
+            interrupt = getattr(source, "interrupt", None)
+            if interrupt is not None:
+                interrupt()
 
     def _shut(self) -> None:
         """End everything that still runs; what is in flight is thrown away."""
         if not self._started:
             self._started = True
-            self._source.close()
-            self._close_sinks()
-            return
-        for channel in (self._frames, self._inferred, self._results):
-            channel.abort()
-        for thread in self._workers:
-            thread.join()
-        self._capture.join(PATIENCE_S)
+            for source in self._sources:
+                source.close()
+            self._close_outlets()
+        else:
+            self._state.stop()
+            for channel in (self._intake, self._prepared, self._inferred, self._results):
+                channel.abort()
+            self._interrupt_sources()
+            for thread in self._workers:
+                thread.join()
+            patience = time.monotonic() + PATIENCE_S
+            for thread in self._captures:
+                thread.join(max(0.0, patience - time.monotonic()))
+            self._monitor.stop()
+        if self._own_engine:
+            self._engine.close()
+
+
+class _Part:
+    """What one source has of the intake."""
+
+    def __init__(self, intake: Intake[Frame], number: int) -> None:
+        self._intake = intake
+        self._number = number
+
+    def finish(self) -> None:
+        self._intake.finish(self._number)
+
+    def abort(self) -> None:
+        self._intake.finish(self._number)
+
+
+def _policy(source: Source, queue: int) -> Policy:
+    """Return what the user chose for the source, or what its kind is for."""
+    chosen = getattr(source, "policy", None) or Policy(source.live, 1 if source.live else queue)
+    return chosen if chosen.depth else replace(chosen, depth=queue)
+
+
+def _infer(engine: Any, pictures: list[Any]) -> list[list[Array]]:
+    return [engine.run([one]) for one in pictures]
 
 
 @contextmanager

@@ -44,7 +44,8 @@ class RunStatus:
     `seconds` since the start; `frames` captured = `results` + `dropped` (by reason) + what is in
     flight. `fps` (results per second) and `recent` are of the last interval, `total` of the whole
     run; the stages are those of `telemetry.StageTimes`, `age` among them. `engine` says what
-    really runs (name, version, provider, rung), `board` is the health of the board.
+    really runs (name, version, provider, rung), `board` is the health of the board, `sinks` how
+    many results each had no time for.
     """
 
     seconds: float
@@ -57,6 +58,7 @@ class RunStatus:
     sources: tuple[SourceStatus, ...]
     engine: Mapping[str, Any]
     board: Mapping[str, Any] = field(default_factory=dict)
+    sinks: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the status as JSON-ready values."""

@@ -9,105 +9,21 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import cv2
-import numpy as np
 import pytest
 
 from device_profiles.errors import EngineError, OutputError, RequestError, SourceError
 from runtime import pipeline as pipeline_module
-from runtime.contract import InputContract
 from runtime.frame import Frame
-from runtime.manifest import TensorSpec
 from runtime.pipeline import Pipeline, PipelineOptions
-from runtime.sinks import SinkContext, Stamp, StopRun
+from runtime.sinks import SinkContext, StopRun
 from runtime.sinks.memory import Memory
+from tests.runtime.pipeline_cases import MeanEngine, Model, Scene, Slow, seen
 
 NOISE = "synthetic:noise?width=32&height=24&frames={}"
-
-
-@dataclass
-class MeanEngine:
-    """Answers with the mean of the blue channel, so that a result tells its frame."""
-
-    seconds: float = 0.0
-    fails_at: int | None = None
-    runs: int = 0
-    name: str = "mean"
-    version: str = "1.0"
-    provider: str = "cpu"
-    inputs: tuple[TensorSpec, ...] = (TensorSpec("image", "uint8", (1, 8, 8, 3)),)
-    outputs: tuple[TensorSpec, ...] = (TensorSpec("mean", "float32", (1, 1)),)
-
-    def run(self, inputs: Sequence[Any]) -> list[Any]:
-        (batch,) = inputs
-        assert batch.shape == (1, 8, 8, 3)
-        assert batch.dtype == np.uint8
-        time.sleep(self.seconds)
-        if self.runs == self.fails_at:
-            raise EngineError("the engine is broken")
-        self.runs += 1
-        return [batch[..., :1].mean(axis=(1, 2), dtype=np.float32)]
-
-    def close(self) -> None:
-        raise AssertionError("the pipeline must leave the engine open")
-
-
-@dataclass
-class Model:
-    engine: MeanEngine = field(default_factory=MeanEngine)
-    contract: InputContract = field(default_factory=lambda: InputContract(8, 8))
-    labels: tuple[str, ...] = ()
-    task: str = "raw"
-    decoder: dict[str, Any] = field(default_factory=dict)
-
-
-class Scene:
-    """Frames filled with their own number; live ones come every `seconds`."""
-
-    uri = "scene"
-    fps = 100.0
-
-    def __init__(self, count: int = 30, live: bool = False, seconds: float = 0.0) -> None:
-        self.count: int | None = count
-        self.live = live
-        self.fails_at: int | None = None
-        self.closed = threading.Event()
-        self.closed_by = ""
-        self._seconds = seconds
-        self._index = 0
-
-    def read(self) -> Frame | None:
-        time.sleep(self._seconds)
-        if self._index == self.fails_at:
-            raise SourceError("the cable is out")
-        if self._index == self.count:
-            return None
-        image = np.full((8, 8, 3), self._index % 256, np.uint8)
-        self._index += 1
-        return Frame(image, self._index - 1, time.monotonic_ns(), f"f{self._index - 1}")
-
-    def close(self) -> None:
-        self.closed_by = threading.current_thread().name
-        self.closed.set()
-
-
-class Slow(Memory):
-    """A memory that takes its time, and may fail or end the run."""
-
-    def __init__(self, seconds: float = 0.0, at: int = -1, raises: Exception | None = None) -> None:
-        super().__init__()
-        self._seconds, self._at, self._raises = seconds, at, raises
-
-    def write(self, frame: Frame, result: Any, stamp: Stamp) -> None:
-        time.sleep(self._seconds)
-        if frame.index == self._at and self._raises:
-            raise self._raises
-        super().write(frame, result, stamp)
 
 
 @pytest.fixture(autouse=True)
@@ -115,11 +31,6 @@ def no_thread_is_left() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
     assert set(threading.enumerate()) <= before
-
-
-def seen(sink: Memory) -> list[int]:
-    """Which frames the results in `sink` are of, by what the engine saw."""
-    return [round(result.outputs[0].mean) for result in sink.results]  # type: ignore[attr-defined]
 
 
 # --- order, completeness, figures
@@ -180,8 +91,8 @@ def test_a_slow_reader_holds_a_file_source_back() -> None:
     source = Scene(200)
     for frame, _ in Pipeline(Model(), source, options=PipelineOptions(queue=2)):
         time.sleep(0.002)
-        # In flight are at most: three queues of two, and one in the hands of each stage.
-        assert source._index - frame.index <= 10
+        # In flight are at most: four queues of two, and one in the hands of each stage and ours.
+        assert source._index - frame.index <= 13
         if frame.index == 40:
             break
 
@@ -266,7 +177,10 @@ def test_an_engine_that_fails_still_delivers_what_it_gave() -> None:
 def test_a_sink_that_fails_stops_all_and_the_others_are_closed() -> None:
     broken = Slow(at=12, raises=OutputError("the disk is full"))
     kind, delivered = fails(MeanEngine(), Scene(10_000), [Memory(), broken])
-    assert (kind, delivered) == (OutputError, list(range(13)))
+    # The others get what was in flight as well, but nothing is captured any more.
+    assert kind is OutputError
+    assert delivered == list(range(len(delivered)))
+    assert 13 <= len(delivered) < 60
     assert seen(broken) == list(range(12))
 
 
@@ -400,8 +314,9 @@ def test_stop_finishes_what_was_captured(live: bool) -> None:
 def test_a_sink_may_end_the_run_and_every_sink_gets_the_last_result() -> None:
     source, first, last = Scene(100_000), Memory(), Memory()
     summary = Pipeline(Model(), source, [first, Slow(at=9, raises=StopRun()), last]).run()
-    assert seen(first) == seen(last) == list(range(10))
-    assert (summary.results, summary.ended) == (10, "stopped")
+    assert seen(first) == seen(last) == list(range(summary.results))
+    assert 10 <= summary.results < 60
+    assert summary.ended == "stopped"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -422,7 +337,8 @@ def test_a_signal_ends_a_run_cleanly_and_its_handler_is_put_back(number: signal.
 KILLED = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from test_pipeline import Model, Pipeline
+from tests.runtime.pipeline_cases import Model
+from runtime.pipeline import Pipeline
 print("ready", flush=True)
 summary = Pipeline(Model(), "synthetic:noise?live=1&frames=0", sys.argv[2:]).run()
 print(summary.results)
@@ -431,7 +347,7 @@ print(summary.results)
 
 def test_a_terminated_process_leaves_complete_outputs(tmp_path: Path) -> None:
     outputs = [tmp_path / "out.mp4", tmp_path / "out.jsonl"]
-    command = [sys.executable, "-c", KILLED, str(Path(__file__).parent), *map(str, outputs)]
+    command = [sys.executable, "-c", KILLED, str(Path(__file__).parents[2]), *map(str, outputs)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         process.stdout.readline()
@@ -476,7 +392,7 @@ def test_a_frozen_camera_cannot_hold_the_run_and_is_closed_by_its_own_thread(
     source.let_go.set()
     assert source.closed.wait(10)
     assert source.closed_by == "capture"
-    pipeline._capture.join()
+    pipeline._captures[0].join()
 
 
 # --- sinks opened by URI

@@ -38,6 +38,30 @@ def test_values_outside_the_buckets_are_kept_as_extremes(seconds: float, answer:
     assert recorder.percentile(50) == answer
 
 
+def test_a_lap_holds_what_came_since_the_last_one() -> None:
+    recorder = LatencyRecorder()
+    for value in (0.010, 0.020, 5.0):
+        recorder.add(value)
+    first = recorder.lap()
+    assert (first["count"], first["max_ms"]) == (3, 5000)
+    for value in (0.100, 0.200, 0.300):
+        recorder.add(value)
+    second = recorder.lap()
+    assert second["count"] == 3
+    assert second["p50_ms"] == pytest.approx(200, rel=WITHIN)
+    assert second["mean_ms"] == pytest.approx(200, rel=WITHIN)
+    assert second["max_ms"] == pytest.approx(300, rel=2 * WITHIN)
+    assert set(recorder.lap().values()) == {0}
+    assert recorder.to_json()["count"] == 6
+
+
+def test_laps_of_stages_leave_out_those_that_rested() -> None:
+    times = StageTimes()
+    times.infer.add(0.25)
+    assert list(times.lap()) == ["infer"]
+    assert times.lap() == {}
+
+
 def test_nothing_recorded_is_all_zero() -> None:
     assert set(LatencyRecorder().to_json().values()) == {0}
 
