@@ -2,29 +2,30 @@
 
 The same functions prepare the frames of calibration, reference, accuracy check and camera, so a
 number measured on the host is the number of the device. Frames stay 8-bit: what a device hands to
-an artifact is `prepare(frame, contract)`, and nothing else happens to it outside the artifact.
+an artifact is `prepare_batch(frame, contract)`, and nothing else happens to it outside the
+artifact. A camera's frames are all prepared by one `Preparer`, which allocates nothing for them.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from device_profiles.errors import ContractError, DataError
+from runtime.antialias import Antialias, Cut, plain
 from runtime.contract import InputContract
 from runtime.opencv import opencv
+from runtime.tiles import tiling
 
 Pixels = NDArray[np.uint8]
+Shape = tuple[int, int, int]
+Write = Callable[[Pixels, Pixels], None]  # from a picture into another
 
-# Pillow keeps a filter's weights in fixed point with 32 - 8 - 2 bits after the point
-# (src/libImaging/Resample.c, PRECISION_BITS).
-_WEIGHT_ONE = 1 << 22
-# Output lines per matrix product: small, so that few of the products are with zeros.
-_BAND = 4
 _CV2_METHODS = {
     "linear": "INTER_LINEAR",
     "area": "INTER_AREA",
@@ -57,43 +58,95 @@ class _Plan:
     left: int = 0
 
 
-@dataclass(frozen=True, eq=False)
-class _Band:
-    """Output lines as weighted sums of the input lines `start` to `stop`."""
-
-    start: int
-    stop: int
-    weights: NDArray[np.float64]
-
-
-def prepare(image: Pixels, contract: InputContract) -> Pixels:
+def prepare(image: Pixels, contract: InputContract, out: Pixels | None = None) -> Pixels:
     """Return `image` as the artifact takes it: uint8 `contract.shape`, contiguous, BGR or grey.
 
     `image` is uint8, (height, width, 3) in BGR order, or (height, width) or (height, width, 1)
     for grey. One that already has the model's size and channels is taken as prepared and comes
-    back as it is, without OpenCV. Raises DataError for any other array, ContractError when
-    `shorter_side` is too small to cut the model's picture out of this frame, MissingError when a
+    back as it is, without OpenCV. `out`, of the shape that is returned, is written and returned.
+    Raises DataError for any other array, ContractError when `shorter_side` is too small to cut
+    the model's picture out of this frame or the contract is one of tiles, MissingError when a
     resize is needed and OpenCV is not installed.
     """
-    image = _checked(image)
-    if image.shape == contract.shape:
-        return np.ascontiguousarray(image)
-    plan = _plan(image.shape[0], image.shape[1], contract)
-    picture = _recolored(_resized(image, plan, contract), contract)
-    if picture.shape == contract.shape:
-        return np.ascontiguousarray(picture)
-    canvas = np.full(contract.shape, contract.pad_value, np.uint8)
-    canvas[-plan.top :, -plan.left :][: plan.height, : plan.width] = picture
-    return canvas
+    if contract.resize == "tile":
+        raise ContractError("a contract of tiles makes a batch of a frame; call prepare_batch")
+    if out is None:
+        image = _checked(image)
+        if image.shape == contract.shape:
+            return np.ascontiguousarray(image)
+    batch = prepare_batch(image, contract, None if out is None else out[np.newaxis])
+    only: Pixels = batch[0]
+    return only
 
 
-def prepare_batch(image: Pixels, contract: InputContract) -> Pixels:
-    """Return `image` as inputs of the artifact, uint8 (n, *contract.shape), as `prepare` does."""
-    return prepare(image, contract)[None]
+def prepare_batch(image: Pixels, contract: InputContract, out: Pixels | None = None) -> Pixels:
+    """Return `image` as inputs of the artifact, uint8 (n, *contract.shape), as `prepare` does.
+
+    n is 1, unless the contract cuts a frame into tiles: then every frame is cut, in the order of
+    `runtime.tiles`.
+    """
+    return Preparer(contract).prepare(image, out)
+
+
+class Preparer:
+    """Prepares the frames of one source into buffers that it owns; for one thread at a time.
+
+    What it needs for frames of one shape it keeps until one of another shape comes.
+
+        preparer = Preparer(contract)
+        batch = preparer.prepare(frame)  # as `prepare_batch`, valid until the next call
+    """
+
+    def __init__(self, contract: InputContract) -> None:
+        self._contract = contract
+        self._frame: Shape = (0, 0, 0)
+        self._write: Write = _nothing
+        self._own: Pixels | None = None
+
+    def shape(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """Return the shape of the batch that a frame of `height` x `width` pixels makes."""
+        contract = self._contract
+        count = len(tiling(height, width, contract)) if contract.resize == "tile" else 1
+        return (count, *contract.shape)
+
+    def prepare(self, image: Pixels, out: Pixels | None = None) -> Pixels:
+        """Return `image` as `prepare_batch` does: in `out`, uint8 and contiguous of the shape that
+        `shape` says, or where there is none in a buffer that the next call writes again.
+
+        A frame that is taken as prepared comes back as it is. Raises as `prepare` does, DataError
+        for an `out` of another kind.
+        """
+        image = _checked(image)
+        contract = self._contract
+        ready = contract.resize != "tile" and image.shape == contract.shape
+        if out is not None:
+            _check_out(out, self.shape(*image.shape[:2]))
+        if ready and out is None:
+            return np.ascontiguousarray(image)[np.newaxis]
+        if ready and out is not None:
+            np.copyto(out[0], image)
+            return out
+        if image.shape != self._frame:
+            self._write, self._own = _writer(image.shape, contract), None
+            self._frame = image.shape
+        if out is None:
+            if self._own is None:
+                self._own = np.empty(self.shape(*image.shape[:2]), np.uint8)
+            out = self._own
+        self._write(image, out)
+        return out
 
 
 def placement(height: int, width: int, contract: InputContract) -> Placement:
-    """Return how the model's pixel coordinates map back to a frame of `height` x `width`."""
+    """Return how the model's pixel coordinates map back to a frame of `height` x `width`.
+
+    Raises ContractError where the model sees tiles, none of which is the whole frame.
+    """
+    if contract.resize == "tile":
+        raise ContractError(
+            "preprocessing resize=tile is for enhancement; this task needs the whole frame in one "
+            "picture: say stretch, letterbox or center-crop"
+        )
     plan = _plan(height, width, contract)
     scale_x, scale_y = width / plan.width, height / plan.height
     return Placement(scale_x, scale_y, plan.left * scale_x, plan.top * scale_y)
@@ -180,86 +233,124 @@ def _center_crop(height: int, width: int, contract: InputContract) -> _Plan:
     return _Plan(rows, columns, top, left)
 
 
-def _resized(image: Pixels, plan: _Plan, contract: InputContract) -> Pixels:
-    """Return the part of the resized frame that the model sees, (h, w, channels of `image`)."""
-    rows = max(plan.top, 0), min(plan.top + contract.height, plan.height)
-    columns = max(plan.left, 0), min(plan.left + contract.width, plan.width)
-    if contract.interpolation == "antialias":
-        return _antialiased(image, plan, rows, columns)
+def _nothing(image: Pixels, out: Pixels) -> None:
+    """Stand in before the first frame."""
+
+
+def _check_out(out: Pixels, shape: tuple[int, ...]) -> None:
+    if out.dtype != np.uint8 or out.shape != shape or not out.flags.c_contiguous:
+        raise DataError(
+            f"a buffer of {out.dtype} {out.shape} cannot take this frame; give contiguous uint8 "
+            f"{shape}"
+        )
+
+
+def _writer(frame: Shape, contract: InputContract) -> Write:
+    """Return what writes frames of this shape into batches."""
+    return _Tiles(frame, contract) if contract.resize == "tile" else _Picture(frame, contract)
+
+
+class _Picture:
+    """Writes frames of one shape as the model's picture, between bars where it has any."""
+
+    def __init__(self, frame: Shape, contract: InputContract) -> None:
+        plan = _plan(frame[0], frame[1], contract)
+        rows = Cut(plan.height, max(plan.top, 0), min(plan.top + contract.height, plan.height))
+        columns = Cut(plan.width, max(plan.left, 0), min(plan.left + contract.width, plan.width))
+        top, left = max(-plan.top, 0), max(-plan.left, 0)
+        self._bars = contract.pad_value
+        self._top, self._bottom = top, top + len(rows)
+        self._left, self._right = left, left + len(columns)
+        self._resize = _resizer(frame, rows, columns, contract.interpolation)
+        other = frame[2] != contract.channels
+        self._colored = np.empty((len(rows), len(columns), frame[2]), np.uint8) if other else None
+
+    def __call__(self, image: Pixels, out: Pixels) -> None:
+        canvas, bars = out[0], self._bars
+        canvas[: self._top] = bars
+        canvas[self._bottom :] = bars
+        seen = canvas[self._top : self._bottom]
+        seen[:, : self._left] = bars
+        seen[:, self._right :] = bars
+        seen = seen[:, self._left : self._right]
+        if self._colored is None:
+            self._resize(image, seen)
+        else:
+            self._resize(image, self._colored)
+            _recolor(self._colored, seen)
+
+
+class _Tiles:
+    """Writes frames of one shape as tiles; what is enlarged has the model's channels by then."""
+
+    def __init__(self, frame: Shape, contract: InputContract) -> None:
+        height, width, channels = *frame[:2], contract.channels
+        tiles = tiling(height, width, contract)
+        self._corners = [
+            (row.start, column.start) for row in tiles.rows for column in tiles.columns
+        ]
+        self._colored = self._enlarged = self._reflected = None
+        if frame[2] != channels:
+            self._colored = np.empty((height, width, channels), np.uint8)
+        if contract.upscale > 1:
+            rows, columns = (Cut(size, 0, size) for size in (tiles.height, tiles.width))
+            self._enlarged = np.empty((len(rows), len(columns), channels), np.uint8)
+            self._resize = _resizer(
+                (height, width, channels), rows, columns, contract.interpolation
+            )
+        if tiles.height < contract.height or tiles.width < contract.width:
+            size = max(tiles.height, contract.height), max(tiles.width, contract.width)
+            self._reflected = np.empty((*size, channels), np.uint8)
+
+    def __call__(self, image: Pixels, out: Pixels) -> None:
+        if self._colored is not None:
+            _recolor(image, self._colored)
+            image = self._colored
+        if self._enlarged is not None:
+            self._resize(image, self._enlarged)
+            image = self._enlarged
+        if self._reflected is not None:
+            _reflect(image, self._reflected)
+            image = self._reflected
+        height, width = out.shape[1:3]
+        for tile, (top, left) in zip(out, self._corners, strict=True):
+            np.copyto(tile, image[top : top + height, left : left + width])
+
+
+def _resizer(frame: Shape, rows: Cut, columns: Cut, interpolation: str) -> Write:
+    """Return what writes what is kept of resized frames, (rows, columns, channels of the frame)."""
+    if interpolation in ("antialias", "antialias-cubic"):
+        return Antialias(frame, rows, columns, interpolation == "antialias-cubic")
     cv2 = opencv()
-    method = getattr(cv2, _CV2_METHODS[contract.interpolation])
-    resized = cv2.resize(image, (plan.width, plan.height), interpolation=method)
-    picture: Pixels = resized.reshape(plan.height, plan.width, -1)
-    return picture[rows[0] : rows[1], columns[0] : columns[1]]
+    size, method = (columns.size, rows.size), getattr(cv2, _CV2_METHODS[interpolation])
+    if (len(rows), len(columns)) == (rows.size, columns.size):
+
+        def whole(image: Pixels, out: Pixels) -> None:
+            cv2.resize(plain(image), size, dst=plain(out), interpolation=method)
+
+        return whole
+    resized = np.empty((rows.size, columns.size, frame[2]), np.uint8)
+    kept = resized[rows.start : rows.stop, columns.start : columns.stop]
+
+    def part(image: Pixels, out: Pixels) -> None:
+        cv2.resize(plain(image), size, dst=plain(resized), interpolation=method)
+        np.copyto(out, kept)
+
+    return part
 
 
-def _recolored(picture: Pixels, contract: InputContract) -> Pixels:
-    if picture.shape[2] == contract.channels:
-        return picture
+def _recolor(picture: Pixels, out: Pixels) -> None:
     cv2 = opencv()
-    code = cv2.COLOR_BGR2GRAY if contract.channels == 1 else cv2.COLOR_GRAY2BGR
-    recolored: Pixels = cv2.cvtColor(picture, code)
-    return recolored.reshape(*picture.shape[:2], contract.channels)
+    code = cv2.COLOR_BGR2GRAY if out.shape[2] == 1 else cv2.COLOR_GRAY2BGR
+    cv2.cvtColor(plain(picture), code, dst=plain(out))
 
 
-def _antialiased(
-    image: Pixels, plan: _Plan, rows: tuple[int, int], columns: tuple[int, int]
-) -> Pixels:
-    """Resize as Pillow's `Image.resize(size, BILINEAR)` does, only the window asked for.
-
-    Two passes, across and then down, each rounded to 8 bits, with Pillow's fixed-point weights:
-    equal bit for bit to Pillow up to 12. Pillow 13 takes the passes in the other order for some
-    shapes, which changes pixels by one level. Each pass combines whole lines, so the one across
-    works on the transposed picture.
-    """
+def _reflect(picture: Pixels, out: Pixels) -> None:
+    """Continue a picture beyond its last lines by those before them."""
     cv2 = opencv()
-    height, width, channels = image.shape
-    across = _bands(width, plan.width, *columns)
-    down = _bands(height, plan.height, *rows)
-    seen = image[down[0].start : down[-1].stop, across[0].start : across[-1].stop]
-    turned = _filtered(cv2.transpose(seen).reshape(seen.shape[1], seen.shape[0], channels), across)
-    upright = cv2.transpose(turned).reshape(seen.shape[0], turned.shape[0], channels)
-    return _filtered(upright, down)
-
-
-def _filtered(lines: Pixels, bands: tuple[_Band, ...]) -> Pixels:
-    """Return the weighted sums of `lines` (n, m, c) that `bands` ask for, rounded to 8 bits."""
-    flat = lines.reshape(len(lines), -1)
-    first = bands[0].start
-    output = np.empty((sum(len(band.weights) for band in bands), flat.shape[1]), np.uint8)
-    row = 0
-    for band in bands:
-        taps = flat[band.start - first : band.stop - first].astype(np.float64)
-        # 22-bit weights times bytes: exact in double precision, whatever the order of the sum.
-        output[row : row + len(band.weights)] = band.weights @ taps + 0.5
-        row += len(band.weights)
-    return output.reshape(-1, *lines.shape[1:])
-
-
-@lru_cache(maxsize=64)
-def _bands(size_in: int, size_out: int, first: int, last: int) -> tuple[_Band, ...]:
-    """Return the triangle filter for output lines `first` to `last` of `size_out`.
-
-    Its support is one input pixel, widened by the reduction (Pillow's precompute_coeffs).
-    """
-    scale = size_in / size_out
-    support = max(scale, 1.0)
-    centre = (np.arange(first, last) + 0.5) * scale
-    low = np.maximum((centre - support + 0.5).astype(np.int64), 0)
-    high = np.minimum((centre + support + 0.5).astype(np.int64), size_in)
-    taps = low[:, None] + np.arange(2 * math.ceil(support) + 1)
-    weights = np.maximum(1.0 - np.abs((taps - centre[:, None] + 0.5) * (1.0 / support)), 0.0)
-    weights[taps >= high[:, None]] = 0.0
-    weights /= weights.sum(axis=1, keepdims=True)
-    weights = np.floor(weights * _WEIGHT_ONE + 0.5) / _WEIGHT_ONE
-    bands = []
-    for begin in range(0, last - first, _BAND):
-        part = slice(begin, begin + _BAND)
-        start, stop = int(low[part][0]), int(high[part][-1])
-        matrix = np.zeros((len(taps[part]), int(taps[part].max()) + 1 - start))
-        np.put_along_axis(matrix, taps[part] - start, weights[part], axis=1)
-        bands.append(_Band(start, stop, np.ascontiguousarray(matrix[:, : stop - start])))
-    return tuple(bands)
+    down, right = (out.shape[axis] - picture.shape[axis] for axis in (0, 1))
+    mode: Any = cv2.BORDER_REFLECT_101
+    cv2.copyMakeBorder(plain(picture), 0, down, 0, right, mode, dst=plain(out))
 
 
 @lru_cache(maxsize=16)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 import math
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from device_profiles.errors import ContractError, DataError, MissingError
-from runtime.contract import InputContract
-from runtime.preprocess import normalize, placement, prepare
+from runtime.contract import INTERPOLATIONS, InputContract
+from runtime.preprocess import Preparer, normalize, placement, prepare, prepare_batch
+from runtime.tiles import tiling
 
 
 def picture(height, width, channels=3, seed=0):
@@ -78,7 +80,34 @@ def test_antialias_equals_pillow():
     assert result.tolist() == expected
 
 
-@pytest.mark.parametrize("interpolation", ["linear", "area", "cubic", "nearest", "antialias"])
+def test_cubic_antialias_equals_pillow():
+    image = (np.arange(7 * 9 * 3).reshape(7, 9, 3) * 37 % 256).astype(np.uint8)
+    # Image.fromarray(image).resize((3, 4), Image.BICUBIC) of Pillow 12.3.0
+    smaller = [
+        [[130, 95, 96], [116, 141, 120], [111, 108, 148]],
+        [[121, 155, 138], [122, 106, 146], [148, 140, 98]],
+        [[113, 117, 159], [138, 120, 110], [113, 134, 128]],
+        [[158, 152, 107], [109, 153, 123], [128, 94, 141]],
+    ]
+    # and of image[:2, :3] to (6, 4), first and last line: the filter overshoots the bytes
+    wider = [
+        [[0, 29, 66], [3, 64, 100], [76, 137, 172], [147, 121, 163], [206, 17, 72], [234, 0, 29]],
+        [
+            [255, 0, 37],
+            [217, 28, 71],
+            [113, 87, 143],
+            [97, 158, 134],
+            [170, 231, 43],
+            [205, 255, 0],
+        ],
+    ]
+    result = prepare(image, InputContract(4, 3, interpolation="antialias-cubic"))
+    assert result.tolist() == smaller
+    enlarged = prepare(image[:2, :3], InputContract(4, 6, interpolation="antialias-cubic"))
+    assert enlarged[[0, 3]].reshape(2, -1).tolist() == wider
+
+
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 @pytest.mark.parametrize("resize", ["stretch", "letterbox", "center-crop"])
 @pytest.mark.parametrize("color", ["RGB", "BGR", "GRAY"])
 @pytest.mark.parametrize("channels", [0, 1, 3])
@@ -226,3 +255,132 @@ def test_normalize_grey():
 def test_normalize_refuses_another_layout(shape):
     with pytest.raises(DataError, match=r"expected uint8 \(N, 5, 4, 3\)"):
         normalize(np.zeros(shape, np.uint8), InputContract(5, 4))
+
+
+CONTRACTS = [
+    InputContract(24, 32),
+    InputContract(24, 32, color="GRAY"),
+    InputContract(24, 32, resize="letterbox", interpolation="cubic"),
+    InputContract(24, 32, resize="letterbox", color="GRAY", interpolation="area"),
+    InputContract(24, 32, resize="center-crop", interpolation="nearest"),
+    InputContract(24, 32, resize="center-crop", interpolation="antialias"),
+    InputContract(24, 32, resize="center-crop", interpolation="antialias-cubic", color="GRAY"),
+    InputContract(24, 32, resize="tile", overlap=6),
+    InputContract(24, 32, resize="tile", overlap=6, upscale=2, interpolation="antialias-cubic"),
+    InputContract(24, 32, resize="tile", overlap=6, upscale=3, interpolation="cubic", color="GRAY"),
+]
+
+
+@pytest.mark.parametrize("contract", CONTRACTS, ids=str)
+def test_a_preparer_gives_what_the_function_gives(contract):
+    preparer = Preparer(contract)
+    frames = [picture(50, 45, seed=0), picture(50, 45, seed=1), picture(17, 61, 1)[..., 0]]
+    frames += [picture(50, 45, seed=2), picture(5, 7), picture(1, 1), picture(24, 32)]
+    for frame in frames:
+        expected = prepare_batch(frame, contract)
+        assert expected.shape == preparer.shape(*frame.shape[:2])
+        # whatever is in the buffer
+        out = np.full(expected.shape, 200, np.uint8)
+        assert preparer.prepare(frame, out) is out
+        assert (out == expected).all()
+        assert (preparer.prepare(frame) == expected).all()
+
+
+@pytest.mark.parametrize("contract", CONTRACTS, ids=str)
+def test_a_preparer_writes_the_same_memory_again(contract):
+    preparer = Preparer(contract)
+    first = preparer.prepare(picture(50, 45, seed=0))
+    assert np.shares_memory(first, preparer.prepare(picture(50, 45, seed=1)))
+    assert (first == prepare_batch(picture(50, 45, seed=1), contract)).all()
+
+
+@pytest.mark.parametrize("contract", CONTRACTS[:3], ids=str)
+def test_prepare_writes_where_it_is_told(contract):
+    out = np.zeros(contract.shape, np.uint8)
+    for frame in (picture(50, 45), picture(24, 32)):
+        assert np.shares_memory(prepare(frame, contract, out), out)
+        assert (out == prepare(frame, contract)).all()
+
+
+@pytest.mark.parametrize(
+    "out",
+    [
+        np.zeros((1, 24, 32, 1), np.uint8),
+        np.zeros((2, 24, 32, 3), np.uint8),
+        np.zeros((1, 24, 32, 3), np.int8),
+        np.zeros((1, 24, 64, 3), np.uint8)[:, :, ::2],
+    ],
+)
+@pytest.mark.parametrize("frame", [picture(50, 45), picture(24, 32)])
+def test_a_buffer_of_another_kind_is_refused(out, frame):
+    with pytest.raises(DataError, match="cannot take this frame; give contiguous uint8"):
+        Preparer(InputContract(24, 32)).prepare(frame, out)
+
+
+@pytest.mark.parametrize("contract", CONTRACTS, ids=str)
+def test_frames_of_a_camera_allocate_nothing(contract):
+    frame = picture(480, 640)
+    preparer = Preparer(contract)
+    preparer.prepare(frame)
+    tracemalloc.start()
+    try:
+        for _ in range(3):
+            preparer.prepare(frame)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # The objects of Python that views are; the frame has 921,600 bytes, the model's picture 2,304.
+    assert peak < 5_000
+
+
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+def test_no_float_picture_of_the_frame_is_made(interpolation):
+    frame = picture(720, 1280)
+    contract = InputContract(224, 224, resize="center-crop", interpolation=interpolation)
+    tracemalloc.start()
+    try:
+        prepare(frame, contract)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # As bytes: what is seen of the frame, twice over. As float32, one of it alone has 6.2 MB.
+    assert peak < 2 * frame.nbytes
+
+
+def test_tiles_cover_the_frame():
+    frame = picture(50, 45)
+    contract = InputContract(24, 32, resize="tile", overlap=6)
+    batch = prepare_batch(frame, contract)
+    found = np.zeros_like(frame)
+    tiles = tiling(50, 45, contract)
+    corners = [(row.start, column.start) for row in tiles.rows for column in tiles.columns]
+    assert len(batch) == len(tiles) == 6
+    for tile, (top, left) in zip(batch, corners, strict=True):
+        assert (tile == frame[top : top + 24, left : left + 32]).all()
+        found[top : top + 24, left : left + 32] = tile
+    assert (found == frame).all()
+
+
+@pytest.mark.parametrize("size", [(5, 7), (1, 1), (2, 32), (24, 3), (24, 31)])
+def test_a_frame_smaller_than_a_tile_is_reflected(size):
+    frame = picture(*size)
+    (tile,) = prepare_batch(frame, InputContract(24, 32, resize="tile"))
+    pad = [(0, 24 - size[0]), (0, 32 - size[1]), (0, 0)]
+    assert (tile == np.pad(frame, pad, mode="reflect")).all()
+
+
+@pytest.mark.parametrize("interpolation", ["cubic", "antialias-cubic"])
+def test_what_a_net_sharpens_is_enlarged_first(interpolation):
+    frame = picture(24, 32)  # of the tile's size, which is no reason to take it as prepared
+    contract = InputContract(24, 32, resize="tile", upscale=2, interpolation=interpolation)
+    whole = prepare(frame, InputContract(48, 64, interpolation=interpolation))
+    batch = prepare_batch(frame, contract)
+    assert (batch == [whole[:24, :32], whole[:24, 32:], whole[24:, :32], whole[24:, 32:]]).all()
+
+
+def test_tiles_are_no_picture_of_the_whole_frame():
+    contract = InputContract(24, 32, resize="tile")
+    with pytest.raises(ContractError, match="call prepare_batch"):
+        prepare(picture(50, 45), contract)
+    with pytest.raises(ContractError, match="say stretch, letterbox or center-crop"):
+        placement(50, 45, contract)
