@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from device_profiles.errors import ContractError, ModelError
 from edge_sdk.workflows.measure import Run
+from runtime.batches import run_batch
 from runtime.contract import InputContract
 from runtime.engines import Engine
 from runtime.manifest import TensorSpec
@@ -60,8 +61,8 @@ def original(
 
 
 def runner(engine: Engine) -> Run:
-    """Return an engine as a function of one frame."""
-    return lambda frame: engine.run([frame])
+    """Return an engine as a function of one prepared frame, which may be of several tiles."""
+    return lambda frame: run_batch(engine, frame)
 
 
 def _from_file(path: str, subject: Subject, said: FileOptions) -> tuple[str, Run]:
