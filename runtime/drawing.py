@@ -6,7 +6,6 @@ only in the first, a darkened panel serves in both.
 
 from __future__ import annotations
 
-import colorsys
 import unicodedata
 from collections.abc import Sequence
 
@@ -38,11 +37,18 @@ _SMALLEST = 9  # pixels: the height at which OpenCV's font is still legible
 
 
 def annotated(frame: Frame, result: Result) -> Image:
-    """Return a copy of the frame, uint8 BGR (height, width, 3), with the result drawn on it."""
-    cv2 = opencv()
-    grey = frame.image.ndim == 2
-    image: Image = cv2.cvtColor(frame.image, cv2.COLOR_GRAY2BGR) if grey else frame.image.copy()
-    result.draw(image)
+    """Return a copy of the frame, uint8 BGR (height, width, 3), with the result drawn on it.
+
+    A result that is a picture itself (`picture`, uint8 BGR or grey) is shown in place of the frame.
+    """
+    picture = getattr(result, "picture", None)
+    shown = frame.image if picture is None else picture
+    if shown.ndim == 2:
+        image: Image = opencv().cvtColor(shown, opencv().COLOR_GRAY2BGR)
+    else:
+        image = shown.copy()
+    if picture is None:
+        result.draw(image)
     return image
 
 
@@ -57,12 +63,11 @@ def panel(image: Image, height: int, width: int) -> None:
     part[...] = opencv().convertScaleAbs(part, alpha=0.35)
 
 
-def text(image: Image, words: str, left: int, baseline: int, height: int) -> None:
-    """Write `words` in white, to stand on a dark ground; letters lose their accents."""
+def text(image: Image, words: str, place: tuple[int, int], height: int, ink: Color = WHITE) -> None:
+    """Write `words` with their baseline beginning at `place` (x, y); letters lose their accents."""
     font, thickness, scale = _font(height)
     smooth = opencv().LINE_AA
-    place = (left, baseline)
-    opencv().putText(image, _ascii(words), place, font, scale, WHITE, thickness, smooth)
+    opencv().putText(image, _ascii(words), place, font, scale, ink, thickness, smooth)
 
 
 def text_width(words: str, height: int) -> int:
@@ -100,8 +105,9 @@ def bars(image: Image, rows: Sequence[tuple[str, float]]) -> None:
     panel(image, len(rows) * step + gap, full + 2 * gap)
     for row, (label, score, (_, share)) in enumerate(zip(labels, scores, rows, strict=True)):
         baseline = gap + row * step + height
-        text(image, label, gap, baseline, height)
-        text(image, score, gap + full - text_width(score, height), baseline, height)
+        text(image, label, (gap, baseline), height)
+        right = gap + full - text_width(score, height)
+        text(image, score, (right, baseline), height)
         top, bottom = baseline + gap, baseline + gap + max(2, height // 4)
         cv2.rectangle(image, (gap, top), (gap + full, bottom), GREY, -1)
         filled = round(full * min(max(share, 0.0), 1.0))
@@ -135,26 +141,19 @@ def legend(image: Image, rows: Sequence[tuple[str, Color]]) -> None:
     for row, (label, (_, shade)) in enumerate(zip(labels, rows, strict=True)):
         baseline = gap + row * step + height
         image[baseline - height : baseline, gap : gap + height] = shade
-        text(image, label, height + 2 * gap, baseline, height)
-
-
-def color_of(number: int) -> Color:
-    """Return the colour (BGR) of a class or thing: neighbours differ, white is legible on each."""
-    # Steps of the golden ratio spread any count of hues evenly (Knuth, TAOCP 3, 6.4).
-    hue = number * 0.618034 % 1.0
-    red, green, blue = colorsys.hsv_to_rgb(hue, 0.85, 0.7)
-    return round(255 * blue), round(255 * green), round(255 * red)
+        text(image, label, (height + 2 * gap, baseline), height)
 
 
 def boxed(
     image: Image, box: tuple[float, float, float, float], words: str, color: Color, height: int
 ) -> None:
-    """Draw `box` (left, top, right, bottom in pixels) and its words in white on a ground, in place.
+    """Draw `box` (left, top, right, bottom in pixels) and its words on a ground, in place.
 
-    The words, with letters of `height` pixels, stand above the box, or in it where the frame ends.
+    Letters of `height` pixels stand above the box, in it where the frame ends; both have `color`.
     """
     cv2 = opencv()
-    left, top, right, bottom = (int(round(side)) for side in box)
+    # OpenCV's fixed point ends at 2**15 pixels.
+    left, top, right, bottom = (round(min(max(side, -32_000), 32_000)) for side in box)
     line = max(1, height // 6)
     # A dark edge, so that the line is seen on a ground of its own colour.
     cv2.rectangle(image, (left, top), (right - 1, bottom - 1), BLACK, line + 2)
@@ -165,7 +164,7 @@ def boxed(
     x = max(0, min(left, image.shape[1] - wide))
     y = max(0, min(top - high if top >= high else top, image.shape[0] - high))
     cv2.rectangle(image, (x, y), (x + wide - 1, y + high - 1), color, -1)
-    text(image, words, x + gap, y + gap + height, height)
+    text(image, words, (x + gap, y + gap + height), height, _ink(color))
 
 
 def dots(image: Image, points: Sequence[tuple[float, float]], color: Color) -> None:
@@ -184,6 +183,12 @@ def _font(height: int) -> tuple[int, int, float]:
     thickness = max(1, round(height / 9))
     font: int = cv2.FONT_HERSHEY_SIMPLEX
     return font, thickness, float(cv2.getFontScaleFromHeight(font, height, thickness))
+
+
+def _ink(ground: Color) -> Color:
+    """Return black or white, whichever is the more legible on `ground` (luma of BT.601)."""
+    blue, green, red = ground
+    return BLACK if 0.114 * blue + 0.587 * green + 0.299 * red > 140 else WHITE
 
 
 def _ascii(words: str) -> str:

@@ -1,4 +1,7 @@
-"""Sink: a window on this machine's screen (`display`); the key q ends the run."""
+"""Sink: a window on this machine's screen (`display`), one for each source.
+
+The key q, or closing a window, ends the run.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,6 @@ from runtime.opencv import opencv
 from runtime.sinks.base import SinkContext, Stamp, StopRun
 from runtime.tasks.base import Result
 
-_TITLE = "Edge SDK (q ends)"
-
 
 def accepts(uri: str) -> bool:
     """Say whether `uri` is `display`."""
@@ -27,7 +28,7 @@ def open_sink(_uri: str, _context: SinkContext) -> Display:
 
 
 class Display:
-    """Shows annotated frames in one window."""
+    """Shows annotated frames, those of each source in a window with its URI."""
 
     newest = True
 
@@ -46,16 +47,23 @@ class Display:
                 "own screen, use ssh -X, or write out.mp4 instead"
             )
 
+        self._shown: set[str] = set()
+
     def write(self, frame: Frame, result: Result, stamp: Stamp) -> None:
-        """Show one frame; StopRun when q was pressed."""
+        """Show one frame; StopRun when q was pressed or the window was closed."""
         cv2 = opencv()
-        cv2.imshow(_TITLE, annotated(frame, result))
+        title = f"{frame.source or 'Edge SDK'} (q ends)"
+        if title in self._shown and cv2.getWindowProperty(title, cv2.WND_PROP_VISIBLE) < 1:
+            raise StopRun
+        self._shown.add(title)
+        cv2.imshow(title, annotated(frame, result))
         if cv2.waitKey(1) & 0xFF == ord("q"):
             raise StopRun
 
     def close(self) -> None:
-        """Close the window."""
-        opencv().destroyAllWindows()
+        """Close the windows."""
+        if self._shown:
+            opencv().destroyAllWindows()
 
 
 def _has_windows(cv2: Any) -> bool:

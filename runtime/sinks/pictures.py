@@ -1,6 +1,7 @@
 """Sink: a folder of annotated pictures, `shots/` or a folder that exists.
 
-Options: format (jpg or png), quality (of jpg, 1 to 100), every (a picture of each N-th result).
+Options: format (jpg or png), quality (of jpg, 1 to 100), every (a picture of each N-th result of a
+source).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from device_profiles.errors import OutputError
 from runtime.drawing import annotated
 from runtime.frame import Frame
 from runtime.opencv import opencv
-from runtime.sinks._files import unwritable
+from runtime.sinks._files import SourceNumbers, unwritable
 from runtime.sinks._options import check_range, read_options
 from runtime.sinks.base import SinkContext, Stamp
 from runtime.tasks.base import Result
@@ -33,9 +34,9 @@ def accepts(uri: str) -> bool:
     return "://" not in path and bool(path) and (path.endswith("/") or Path(path).is_dir())
 
 
-def open_sink(uri: str, _context: SinkContext) -> Pictures:
+def open_sink(uri: str, context: SinkContext) -> Pictures:
     """Make the folder, not those above it; OutputError when it cannot be written."""
-    return Pictures(uri)
+    return Pictures(uri, context)
 
 
 class Pictures:
@@ -44,7 +45,7 @@ class Pictures:
 
     newest = False
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, context: SinkContext) -> None:
         opencv()
         path, _, query = uri.partition("?")
         self._options = read_options(path, query, _Options)
@@ -53,8 +54,8 @@ class Pictures:
         check_range(path, "quality", self._options.quality, (1, 100))
         check_range(path, "every", self._options.every, (1, 1_000_000_000))
         self._folder = Path(path)
-        self._sources: dict[str, int] = {}
-        self._seen = 0
+        self._numbers = SourceNumbers(context)
+        self._seen: dict[str, int] = {}
         try:
             self._folder.mkdir(exist_ok=True)
             self._part.touch()
@@ -68,9 +69,9 @@ class Pictures:
 
     def write(self, frame: Frame, result: Result, stamp: Stamp) -> None:
         """Write one picture, if its turn has come; OutputError when the disk is full."""
-        source = self._sources.setdefault(frame.source, len(self._sources) + 1)
-        self._seen += 1
-        if (self._seen - 1) % self._options.every:
+        seen = self._seen.get(frame.source, 0)
+        self._seen[frame.source] = seen + 1
+        if seen % self._options.every:
             return
         cv2 = opencv()
         settings = (cv2.IMWRITE_JPEG_QUALITY, self._options.quality)
@@ -78,7 +79,7 @@ class Pictures:
         done, data = cv2.imencode(
             f".{self._options.format}", annotated(frame, result), settings if jpeg else ()
         )
-        suffix = f"-{source}" if source > 1 else ""
+        suffix = self._numbers.suffix(frame.source)
         path = self._folder / f"{frame.index:06d}{suffix}.{self._options.format}"
         if not done:
             raise OutputError(f"{path}: OpenCV cannot encode this picture; try format=png")

@@ -13,7 +13,7 @@ from device_profiles.errors import EngineError, MissingError, RequestError
 from device_profiles.nearest import hint
 from runtime.boxes import strongest
 from runtime.decoders import Candidates, Head, find, known
-from runtime.drawing import Image, boxed, color_of, dots, letter_height
+from runtime.drawing import Image, boxed, color, dots, letter_height
 from runtime.preprocess import placement
 from runtime.tasks.base import Array, Decode, Follow, TaskContext
 from runtime.tracking import Tracker
@@ -67,11 +67,11 @@ class Detections:
         """
         height = letter_height(image) * 3 // 4
         for item in reversed(self.items):
-            color = color_of(item.index if item.id is None else item.id)
+            shade = color(item.index if item.id is None else item.id)
             number = "" if item.id is None else f"#{item.id} "
             words = f"{number}{item.label} {item.score:.0%}"
-            boxed(image, (item.left, item.top, item.right, item.bottom), words, color, height)
-            dots(image, item.points, color)
+            boxed(image, (item.left, item.top, item.right, item.bottom), words, shade, height)
+            dots(image, item.points, shade)
 
     def to_supervision(self) -> Any:
         """Return the result as `supervision.Detections`; things without an id have -1.

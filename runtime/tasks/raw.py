@@ -57,7 +57,7 @@ class Raw:
         widest = max(text_width(line, height) for line in lines)
         panel(image, (2 * len(lines) + 1) * height, widest + 2 * height)
         for row, line in enumerate(lines):
-            text(image, line, height, (2 * row + 2) * height, height)
+            text(image, line, (height, (2 * row + 2) * height), height)
 
 
 def make(spec: Mapping[str, Any]) -> Decode:

@@ -57,6 +57,16 @@ def test_frames_of_several_sources_do_not_collide(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["000007-2.jpg", "000007-3.jpg", "000007.jpg"]
 
 
+def test_every_counts_the_results_of_each_source(tmp_path: Path) -> None:
+    sink = open_sink(f"{tmp_path}/?every=2")
+    for index in range(4):
+        for source in ("a", "b"):
+            sink.write(frame(index, source), RESULT, STAMP)
+    sink.close()
+    kept = ["000000-2.jpg", "000000.jpg", "000002-2.jpg", "000002.jpg"]
+    assert sorted(os.listdir(tmp_path)) == kept
+
+
 def test_quality_makes_them_smaller(tmp_path: Path) -> None:
     sizes = []
     for quality in (10, 95):
