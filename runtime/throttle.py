@@ -17,6 +17,7 @@ thermal/cooling_device*         what the kernel does against heat: its state is 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from runtime.sysfs import Sysfs
@@ -99,6 +100,11 @@ class ThrottleWatch:
         if count > 0:
             self._past.add(reason)
         return [reason] if before is not None and count > before else []
+
+
+def of_supply(reasons: Iterable[str]) -> bool:
+    """Whether any of the reasons is the board's supply, which no cooling mends."""
+    return not set(_SUPPLY.values()).isdisjoint(reasons)
 
 
 def _reasons(bits: int) -> list[str]:
