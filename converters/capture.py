@@ -51,9 +51,9 @@ class Captured:
     """A trained model, captured once and convertible for many devices.
 
     `graph` has opset 20 and one float32 input of batch 1, NCHW (or NHWC, where an ONNX file has
-    it so). `reference` runs the original (not the graph) and always takes NCHW. `contract` and
-    `task` are what the model says of itself, where it does. `origin` tells where it came from
-    (JSON-ready).
+    it so). `reference` runs the original (not the graph) and always takes NCHW. `contract`, `task`
+    and `decoder` (as in a manifest) are what the model says of itself, where it does. `origin`
+    tells where it came from (JSON-ready).
     """
 
     name: str
@@ -61,6 +61,7 @@ class Captured:
     reference: Reference
     contract: InputContract | None = None
     task: str | None = None
+    decoder: Mapping[str, Any] = field(default_factory=dict)
     origin: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -167,13 +168,14 @@ def capture_module(
         line = _source_line(node.metadata_props.pop("pkg.torch.onnx.stack_trace", ""))
         if line:
             node.metadata_props[SOURCE] = line
-    task = getattr(module, "task", None)
+    task, decoder = getattr(module, "task", None), getattr(module, "decoder", None)
     return Captured(
         name=name,
         graph=program.model,
         reference=TorchReference(module),
         contract=contract,
         task=task if isinstance(task, str) else None,
+        decoder=dict(decoder) if isinstance(decoder, Mapping) else {},
         origin={**origin, "exporter": f"torch {torch.__version__.split('+')[0]}"},
     )
 

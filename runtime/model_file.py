@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from device_profiles.errors import ContractError, DataError, ModelError, Request
 from runtime.adapted import AdaptedEngine, picture_size
 from runtime.bundle import Runner, file_entry
 from runtime.contract import InputContract
+from runtime.decoders import merged
 from runtime.engines import Engine, EngineOptions, open_engine
-from runtime.engines._trial import try_out
 from runtime.labels import read_labels
 from runtime.manifest import Artifact
 from runtime.presets import parse_contract
@@ -32,17 +33,20 @@ _FORMAT, _ENGINE = "tflite", "litert"
 class FileOptions:
     """What is said of a model file: before what it says itself, and where it says nothing.
 
-    `preprocess`, `task` and `labels` are as for converting a model.
+    `preprocess`, `task` and `labels` are as for converting a model. `decoder` says how the task
+    reads the outputs, `name,option=value` or a manifest's `decoder`; this may be said of a bundle,
+    too, before its own.
     """
 
     preprocess: str | InputContract | None = None
     task: str | None = None
     labels: Path | None = None
     provider: str = "cpu"
+    decoder: str | Mapping[str, Any] | None = None
 
     def refuse(self, what: object) -> None:
         """Raise RequestError where something is said of `what`, which knows it all."""
-        if self != FileOptions():
+        if replace(self, decoder=None) != FileOptions():
             raise RequestError(
                 f"{what} is a bundle, which knows its preprocessing, task, labels and provider; "
                 "leave these out"
@@ -61,6 +65,7 @@ class ModelFile:
     labels: tuple[str, ...]
     provider: str
     notes: tuple[str, ...]
+    decoder: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -92,7 +97,8 @@ class ModelFile:
 
     def runner(self, threads: int = 0) -> Runner:
         """Return what a pipeline takes; close its engine at the end."""
-        return Runner(self.contract, self.labels, self.task, self.open_engine(threads))
+        engine = self.open_engine(threads)
+        return Runner(self.contract, self.labels, self.task, engine, self.decoder)
 
 
 def file_label(file: TfliteFile, provider: str) -> str:
@@ -133,7 +139,9 @@ def open_plain(
 
 def _opened(data: bytes, options: EngineOptions, tried: bool) -> Engine:
     if not tried and options.provider == EngineOptions.provider:  # others, the engine tries out
-        try_out(data, options)
+        from runtime.worker import try_out
+
+        try_out(_ENGINE, data, options)
     return open_engine(_ENGINE, data, options)
 
 
@@ -151,9 +159,20 @@ def open_model_file(path: str | Path, options: FileOptions | None = None) -> Mod
         raise ContractError(f"{path}: {error}") from error
     labels, named = _labels(path, file, options)
     task = options.task or file.facts.get("edge_sdk.task") or _task(file, contract)
-    decoder(task)
+    how = merged(_own_decoder(path, file), options.decoder)
+    decoder(task, how)
     notes = (f"its input is prepared {source}", *named)
-    return ModelFile(path, data, file, contract, task, labels, options.provider, notes)
+    return ModelFile(path, data, file, contract, task, labels, options.provider, notes, how)
+
+
+def _own_decoder(path: Path, file: TfliteFile) -> Mapping[str, Any]:
+    try:
+        found = json.loads(file.facts.get("edge_sdk.decoder", "{}"))
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: its facts hold no decoder; convert the model again") from error
+    if not isinstance(found, dict):
+        raise ModelError(f"{path}: its facts hold no decoder; convert the model again")
+    return found
 
 
 def _is_ours(file: TfliteFile) -> bool:

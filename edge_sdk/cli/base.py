@@ -45,17 +45,36 @@ def add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--report", type=Path, metavar="F.html", help="also write an HTML page")
 
 
+def add_decoder(parser: argparse.ArgumentParser) -> None:
+    """Add --decoder, which may be said of a model, a file, and of a bundle before its own."""
+    parser.add_argument(
+        "--decoder",
+        metavar="D",
+        help="what reads the outputs, such as yolov8,score=0.3 or head.py:decode; options alone "
+        "(score=0.3) go before those there are",
+    )
+
+
 def add_model_file(parser: argparse.ArgumentParser) -> None:
     """Add what can be said of a .tflite file, where a bundle or such a file may be given."""
+    add_decoder(parser)
     group = parser.add_argument_group("for a .tflite file, which may not say these itself")
     group.add_argument("--preprocess", metavar="P", help="as for convert: imagenet, tf, unit, raw")
-    group.add_argument("--task", metavar="T", help="classify or raw (default: by its outputs)")
+    group.add_argument(
+        "--task", metavar="T", help="classify, detect, ... or raw (default: by its outputs)"
+    )
     group.add_argument("--labels", type=Path, metavar="F", help="class names, one per line")
     group.add_argument(
-        "--provider", default="cpu", metavar="X", help="cpu, edgetpu, ..., delegate:PATH"
+        "--provider", metavar="X", help="cpu, edgetpu, ..., delegate:PATH"
     )
 
 
 def model_file_options(arguments: argparse.Namespace) -> FileOptions:
     """Return what was said by the arguments of `add_model_file`."""
-    return FileOptions(arguments.preprocess, arguments.task, arguments.labels, arguments.provider)
+    return FileOptions(
+        preprocess=arguments.preprocess,
+        task=arguments.task,
+        labels=arguments.labels,
+        provider=arguments.provider or "cpu",
+        decoder=arguments.decoder,
+    )

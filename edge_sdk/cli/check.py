@@ -29,7 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", type=Path, metavar="F", help="weights of the reference")
     parser.add_argument("--label-offset", type=int, metavar="N")
     parser.add_argument(
-        "--max-drop", type=float, metavar="POINTS", help="gate: top-1 points that may be lost"
+        "--max-drop",
+        type=float,
+        metavar="POINTS",
+        help="gate: points of accuracy, or dB, that may be lost",
     )
     add_sampling(parser, None, "images to check by")
     add_model_file(parser)

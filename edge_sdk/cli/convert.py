@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from device_profiles.sections import PRECISIONS
-from edge_sdk.cli.base import Outcome, add_report, add_sampling, report_outcome
+from edge_sdk.cli.base import Outcome, add_decoder, add_report, add_sampling, report_outcome
 
 HELP = "make a bundle of a trained model for one device"
 
@@ -40,8 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ",key=value overrides, such as unit,color=BGR,height=352,width=352",
     )
     parser.add_argument(
-        "--task", metavar="T", help="classify or raw (default: what the model says)"
+        "--task",
+        metavar="T",
+        help="classify, detect, segment, enhance or raw (default: what the model says)",
     )
+    add_decoder(parser)
     parser.add_argument("--labels", type=Path, metavar="F", help="class names, one per line")
     parser.add_argument(
         "--label-offset",
@@ -52,7 +55,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", default="auto", help="auto, onnx, tflite (default: auto)")
     parser.add_argument("--precision", default="auto", choices=("auto", *PRECISIONS))
     parser.add_argument(
-        "--max-drop", type=float, metavar="POINTS", help="budget: top-1 points that may be lost"
+        "--max-drop",
+        type=float,
+        metavar="POINTS",
+        help="budget: points of accuracy, or dB, that may be lost",
     )
     parser.add_argument(
         "--pass",
@@ -76,6 +82,7 @@ def run(arguments: argparse.Namespace) -> Outcome:
         weights=arguments.weights,
         preprocess=arguments.preprocess,
         task=arguments.task,
+        decoder=arguments.decoder,
         labels=arguments.labels,
         label_offset=arguments.label_offset,
         validation=arguments.validation,

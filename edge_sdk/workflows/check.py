@@ -18,15 +18,15 @@ from edge_sdk.workflows.check_file import check_file
 from edge_sdk.workflows.check_options import CheckOptions
 from edge_sdk.workflows.check_report import Row, check_report
 from edge_sdk.workflows.data import CALIBRATION, Frames, digests
-from edge_sdk.workflows.measure import Question, Run, classes_of, compare, map_labels
+from edge_sdk.workflows.measure import Question, Run, compare, map_labels
 from edge_sdk.workflows.reference import Subject, original, runner
 from runtime.bundle import Bundle, opened
-from runtime.datasets import Dataset, Sampling, open_dataset
+from runtime.datasets import Sampling, open_dataset
+from runtime.decoders import merged
 from runtime.engines import Engine, EngineOptions
-from runtime.evaluate import Judged
+from runtime.evaluate import Judged, terms
 from runtime.golden import Replay, replay
 from runtime.host import host
-from runtime.labels import LabelMap
 from runtime.model_file import is_model_file
 
 
@@ -62,12 +62,15 @@ def check(
 def _check(bundle: Bundle, data: str | Path, options: CheckOptions) -> Report:
     dataset = open_dataset(data, Sampling(options.samples, options.seed))
     frames = Frames(dataset, bundle.manifest.input, "checking")
-    labels = _label_map(bundle, dataset, options)
+    manifest, said = bundle.manifest, terms(bundle.manifest.task)
+    outputs = manifest.artifacts[0].outputs
+    shapes = [spec.shape for spec in outputs]
+    labels = map_labels(dataset, said, bundle.labels, shapes, options.label_offset)
     name, reference = _reference(bundle, options)
     contenders = _contenders(bundle)
-    outputs = tuple(spec.name for spec in bundle.manifest.artifacts[0].outputs)
-    manifest = bundle.manifest
-    judged = Judged(outputs, manifest.input, bundle.labels, manifest.decoder)
+    names = tuple(spec.name for spec in outputs)
+    how = merged(manifest.decoder, options.file.decoder)
+    judged = Judged(names, manifest.input, bundle.labels, how)
     question = Question(frames, manifest.task, judged, labels)
     runs = {rung: runner(contender.engine) for rung, contender in contenders.items()}
     results = compare(question, reference, runs)
@@ -87,13 +90,7 @@ def _check(bundle: Bundle, data: str | Path, options: CheckOptions) -> Report:
         "unreadable": [str(path) for path in frames.unreadable],
         "calibration_overlap": _overlap(bundle, frames),
     }
-    return check_report(facts, rows, options.max_drop)
-
-
-def _label_map(bundle: Bundle, dataset: Dataset, options: CheckOptions) -> LabelMap | None:
-    shapes = [spec.shape for spec in bundle.manifest.artifacts[0].outputs]
-    classes = classes_of(shapes[0]) if shapes and bundle.manifest.task == "classify" else 0
-    return map_labels(dataset, bundle.labels, classes, options.label_offset)
+    return check_report(facts, rows, said, options.max_drop)
 
 
 def _reference(bundle: Bundle, options: CheckOptions) -> tuple[str, Run]:

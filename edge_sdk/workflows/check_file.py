@@ -12,16 +12,15 @@ from numpy.typing import NDArray
 
 from device_profiles.errors import GateError, RequestError
 from edge_sdk.report import Report, Table
-from edge_sdk.workflows.cells import percent, share
+from edge_sdk.workflows.cells import heading, measured
 from edge_sdk.workflows.check_options import CheckOptions
 from edge_sdk.workflows.check_report import Row, check_report, remarks
 from edge_sdk.workflows.data import Frames
-from edge_sdk.workflows.measure import Array, Question, Run, classes_of, compare, map_labels
+from edge_sdk.workflows.measure import Array, Question, Run, compare, has_truth, map_labels
 from edge_sdk.workflows.reference import Subject, original, runner
 from runtime.datasets import Sampling, open_dataset
 from runtime.engines import Engine
-from runtime.evaluate import Judged
-from runtime.labels import LabelMap
+from runtime.evaluate import Judged, Terms, terms
 from runtime.manifest import Artifact
 from runtime.model_file import ModelFile, open_model_file
 
@@ -36,10 +35,14 @@ def check_file(path: Path, data: str | Path, options: CheckOptions) -> Report:
     dataset = open_dataset(data, Sampling(options.samples, options.seed))
     engine = file.open_engine()
     frames = Frames(dataset, file.contract, "checking")
-    labels = _label_map(file, engine, frames, options)
-    name, reference, contender = _pair(file, engine, labels, options)
+    said = terms(file.task)
+    shapes = [spec.shape for spec in engine.outputs]
+    labels = map_labels(dataset, said, file.labels, shapes, options.label_offset)
+    if options.reference is None and not has_truth(dataset, said):
+        raise _nothing_to_judge_by(file)
+    name, reference, contender = _pair(file, engine, options)
     names = tuple(spec.name for spec in engine.outputs)
-    judged = Judged(names, file.contract, file.labels)
+    judged = Judged(names, file.contract, file.labels, file.decoder)
     question = Question(frames, file.task, judged, labels)
     found = compare(question, reference, {0: contender})[0]
     artifact = file.artifact(engine)
@@ -56,21 +59,21 @@ def check_file(path: Path, data: str | Path, options: CheckOptions) -> Report:
         "said": list(file.notes),
     }
     if name:
-        return check_report(facts, [Row(artifact, found)], options.max_drop)
-    return _alone(facts, artifact, found["artifact"])
+        return check_report(facts, [Row(artifact, found)], said, options.max_drop)
+    if found["artifact"] is None:
+        raise _nothing_to_judge_by(file)
+    return _alone(facts, artifact, found, said)
 
 
-def _label_map(
-    file: ModelFile, engine: Engine, frames: Frames, options: CheckOptions
-) -> LabelMap | None:
-    shapes = [spec.shape for spec in engine.outputs]
-    classes = classes_of(shapes[0]) if shapes and file.task == "classify" else 0
-    return map_labels(frames.dataset, file.labels, classes, options.label_offset)
+def _nothing_to_judge_by(file: ModelFile) -> RequestError:
+    return RequestError(
+        f"there is nothing to judge {file.path} by: give data with the ground truth of its task "
+        f"({file.task}; --task says another, such as classify), or what it was made from as "
+        "--reference MODEL"
+    )
 
 
-def _pair(
-    file: ModelFile, engine: Engine, labels: LabelMap | None, options: CheckOptions
-) -> tuple[str, Run, Run]:
+def _pair(file: ModelFile, engine: Engine, options: CheckOptions) -> tuple[str, Run, Run]:
     """Return the name of the reference, its function, and that of the file.
 
     Without one, the file stands beside itself, and is run once.
@@ -79,11 +82,6 @@ def _pair(
         subject = Subject(file.contract, engine.outputs, "the file")
         name, run = original(options.reference, options.weights, subject, options.file)
         return name, run, runner(engine)
-    if labels is None:
-        raise RequestError(
-            f"there is nothing to judge {file.path} by: give labelled images and a classifier "
-            "(--task classify), or what it was made from as --reference MODEL"
-        )
     if options.max_drop is not None:
         raise RequestError("--max-drop compares with a reference; pass --reference MODEL as well")
     answer: list[Array] = []
@@ -95,16 +93,21 @@ def _pair(
     return "", once, lambda _: answer
 
 
-def _alone(facts: Mapping[str, Any], artifact: Artifact, accuracy: Mapping[str, Any]) -> Report:
+def _alone(
+    facts: Mapping[str, Any], artifact: Artifact, found: Mapping[str, Any], said: Terms
+) -> Report:
     """Return the report of a file with nothing to compare it with."""
-    top1, top5 = accuracy["top1"], accuracy["top5"]
-    row = (f"{artifact.format} {artifact.precision}", percent(top1), percent(top5))
-    note = f"n = {accuracy['n']}; in brackets 95 % confidence intervals (Wilson)"
-    table = Table("Accuracy", ("file", "top-1, %", "top-5, %"), (row,), note)
+    name = f"{artifact.format} {artifact.precision}"
+    accuracy = found["artifact"]
+    figures = [figure for figure in said.figures if accuracy.get(figure.key)]
+    cells = tuple(measured(accuracy, figure) for figure in figures)
+    note = f"n = {found['n']}; in brackets 95 % confidence intervals ({said.intervals})"
+    columns = ("file", *(heading(figure) for figure in figures))
+    first = f"{cells[0].replace(' (', f' {figures[0].unit} (', 1)}"
     return Report(
         title=facts["file"]["name"],
-        summary=f"{row[0]} is right on {share(top1)} of the images, n = {accuracy['n']}.",
-        tables=(table,),
+        summary=f"{name} has a {figures[0].name} of {first}, n = {found['n']}.",
+        tables=(Table("Accuracy", columns, ((name, *cells),), note),),
         charts=(),
         gates=(),
         facts={**facts, "accuracy": accuracy, "artifact": artifact.label},

@@ -8,8 +8,19 @@ from typing import Any
 
 from device_profiles.errors import RequestError
 from edge_sdk.report import Bar, Bars, Gate, Report, Table
-from edge_sdk.workflows.cells import decibels, percent, points, share
-from edge_sdk.workflows.limits import exceeds
+from edge_sdk.workflows.cells import (
+    decibels,
+    heading,
+    largest_error,
+    loss,
+    measured,
+    percent,
+    scale,
+    share,
+    worst_snr,
+)
+from edge_sdk.workflows.limits import NO_BUDGET, exceeds
+from runtime.evaluate import Terms
 from runtime.golden import Replay
 from runtime.manifest import Artifact
 
@@ -50,25 +61,26 @@ class Row:
         }
 
 
-def check_report(facts: Mapping[str, Any], rows: list[Row], max_drop: float | None) -> Report:
+def check_report(
+    facts: Mapping[str, Any], rows: list[Row], terms: Terms, max_drop: float | None
+) -> Report:
     """Return the report; its gates are the golden sets and, where one is stated, the budget.
 
-    Raises RequestError for a budget where the task has no accuracy.
+    Raises RequestError for a budget where there is nothing to measure it by.
     """
-    labelled = rows[0].comparison.get("reference") is not None
-    classified = "agreement" in rows[0].comparison
+    answered = bool(terms.figures or terms.agreement)
     gates = [
         Gate(f"golden set, {row.name}", row.golden.passed, row.golden.reason)
         for row in rows
         if row.golden
     ]
     if max_drop is not None:
-        gates.append(_budget(rows[0], max_drop))
+        gates.append(_budget(rows[0], terms, max_drop))
     return Report(
         title=_title(facts),
-        summary=_summary(rows[0], facts),
-        tables=((_answers if classified else _outputs)(rows, facts["reference"]),),
-        charts=(_chart(rows),) if labelled else (),
+        summary=_summary(rows[0], terms, facts["reference"]),
+        tables=((_answers if answered else _outputs)(rows, terms, facts["reference"]),),
+        charts=_charts(rows, terms),
         gates=tuple(gates),
         facts={**facts, "artifacts": [row.to_json() for row in rows]},
         notes=tuple(remarks(rows, facts)),
@@ -81,41 +93,49 @@ def _title(facts: Mapping[str, Any]) -> str:
     return f"{facts['bundle']['name']} for {facts['profile']}"
 
 
-def _budget(row: Row, max_drop: float) -> Gate:
-    """Judge the first rung, which is the one that runs, by the points that may be lost."""
-    if "agreement" not in row.comparison:
-        raise RequestError("--max-drop needs a task with an accuracy; leave it out for raw outputs")
+def _budget(row: Row, terms: Terms, max_drop: float) -> Gate:
+    """Judge the first rung, which is the one that runs, by what may be lost."""
     drop, agreement = row.comparison["drop"], row.comparison["agreement"]
-    lost = 100 * (1 - agreement["value"]) if drop is None else drop["value"]
-    detail = f"{lost:.2f} points lost, {max_drop:g} allowed"
+    if drop is not None:
+        lost, unit = drop["value"], terms.lost
+    elif agreement is not None:
+        lost, unit = 100 * (1 - agreement["value"]), "points"
+    else:
+        raise RequestError(NO_BUDGET)
+    detail = f"{lost:.2f} {unit} lost, {max_drop:g} allowed"
     return Gate("accuracy budget", not exceeds(lost, max_drop), detail)
 
 
-def _answers(rows: list[Row], reference: str) -> Table:
-    columns = ("artifact", "top-1, %", "lost, points", "agreement, %", "SNR, dB", "largest error")
-    found = rows[0].comparison.get("reference")
-    body = [("reference", percent(found["top1"] if found else None), "", "", "", "")]
-    for row in rows:
-        c = row.comparison
-        accuracy = c.get("artifact")
-        body.append(
-            (
-                row.name,
-                percent(accuracy["top1"] if accuracy else None),
-                points(c.get("drop")),
-                percent(c["agreement"]),
-                decibels(c["snr_db"]),
-                f"{c['max_abs_difference']:.3g}",
-            )
-        )
+def _answers(rows: list[Row], terms: Terms, reference: str) -> Table:
+    """Return the table of figures, without the columns that stay empty."""
+    first = {"artifact": "reference"} | {
+        heading(figure): measured(rows[0].comparison["reference"], figure)
+        for figure in terms.figures
+    }
+    body = [first, *(_row(row, terms) for row in rows)]
+    columns = [name for name in body[-1] if any(row.get(name, "-") != "-" for row in body)]
+    cells = tuple(tuple(row.get(name, "") for name in columns) for row in body)
+    made = f" ({terms.intervals}; lost: paired)" if terms.intervals else ""
     note = (
-        f"n = {rows[0].comparison['n']}; in brackets 95 % confidence intervals (lost: paired); "
+        f"n = {rows[0].comparison['n']}; in brackets 95 % confidence intervals{made}; "
         f"the reference is {reference}"
     )
-    return Table("Accuracy on the same images", columns, tuple(body), note)
+    return Table("Accuracy on the same images", tuple(columns), cells, note)
 
 
-def _outputs(rows: list[Row], reference: str) -> Table:
+def _row(row: Row, terms: Terms) -> dict[str, str]:
+    c = row.comparison
+    return {
+        "artifact": row.name,
+        **{heading(figure): measured(c["artifact"], figure) for figure in terms.figures},
+        f"lost, {terms.lost}": loss(c["drop"], terms),
+        "agreement, %": percent(c["agreement"]),
+        "SNR, dB": decibels(worst_snr(c)),
+        "largest error": f"{largest_error(c):.3g}",
+    }
+
+
+def _outputs(rows: list[Row], terms: Terms, reference: str) -> Table:
     columns = ("artifact", "output", "largest error", "SNR, dB", "cosine")
     body = [
         (
@@ -132,25 +152,34 @@ def _outputs(rows: list[Row], reference: str) -> Table:
     return Table("Outputs against the reference", columns, tuple(body), note)
 
 
-def _chart(rows: list[Row]) -> Bars:
-    found = [("reference", rows[0].comparison["reference"]["top1"], False)]
-    found += [(r.artifact.precision, r.comparison["artifact"]["top1"], i == 0)
-              for i, r in enumerate(rows)]  # fmt: skip
+def _charts(rows: list[Row], terms: Terms) -> tuple[Bars, ...]:
+    if rows[0].comparison["reference"] is None:
+        return ()
+    figure = terms.figures[0]
+    factor = scale(figure)
+    found = [("reference", rows[0].comparison["reference"][figure.key], False)]
+    found += [(row.artifact.precision, row.comparison["artifact"][figure.key], index == 0)
+              for index, row in enumerate(rows)]  # fmt: skip
     bars = tuple(
-        Bar(name, 100 * t["value"], 100 * t["low"], 100 * t["high"], first)
+        Bar(name, factor * t["value"], factor * t["low"], factor * t["high"], first)
         for name, t, first in found
     )
-    return Bars("Top-1 accuracy", "%", bars, "whiskers: 95 % confidence (Wilson)")
+    whiskers = f"whiskers: 95 % confidence ({terms.intervals})"
+    return (Bars(f"Accuracy: {figure.name}", figure.unit, bars, whiskers),)
 
 
-def _summary(row: Row, facts: Mapping[str, Any]) -> str:
-    c = row.comparison
-    if "agreement" not in c:
-        worst = min(output["cosine"] for output in c["outputs"])
-        return f"{row.name}: cosine {worst:.6f} to {facts['reference']} in the worst output."
-    said = f"{row.name} agrees with {facts['reference']} on {share(c['agreement'])} of the images"
-    lost = f" and loses {points(c['drop'])} points of top-1" if c.get("drop") else ""
-    return f"{said}{lost}, n = {c['n']}."
+def _summary(row: Row, terms: Terms, reference: str) -> str:
+    c, said = row.comparison, []
+    if c["agreement"]:
+        said.append(f"agrees with {reference} on {share(c['agreement'])} of the {terms.agreement}")
+    if c["drop"]:
+        against = "" if said else f" against {reference}"
+        lost = f"{loss(c['drop'], terms)} {terms.lost} of {terms.figures[0].name}"
+        said.append(f"loses {lost}{against}")
+    if not said:
+        ratio = decibels(worst_snr(c))
+        said.append(f"has a signal-to-noise ratio of {ratio} dB to {reference}")
+    return f"{row.name} {' and '.join(said)}, n = {c['n']}."
 
 
 def remarks(rows: list[Row], facts: Mapping[str, Any]) -> list[str]:

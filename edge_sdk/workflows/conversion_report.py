@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge_sdk.report import Cell, Point, Report, Scatter, Table
-from edge_sdk.workflows.cells import decibels, percent, points, share
+from edge_sdk.workflows.cells import decibels, heading, loss, measured, percent, scale, share
 from edge_sdk.workflows.convert import Conversion
 from edge_sdk.workflows.verdict import Candidate
 
@@ -37,10 +37,13 @@ def conversion_report(done: Conversion) -> Report:
 def _sentence(candidate: Candidate) -> str:
     recipe, comparison = candidate.recipe, candidate.comparison
     name = f"{recipe.precision} {recipe.format} for {recipe.engine}/{recipe.provider}"
-    if comparison.get("drop"):
-        return f"{name} loses {points(comparison['drop'])} points of top-1"
-    if comparison.get("agreement"):
-        return f"{name} agrees with the original on {share(comparison['agreement'])}"
+    terms = candidate.terms
+    if comparison["drop"]:
+        lost = f"{loss(comparison['drop'], terms)} {terms.lost}"
+        return f"{name} loses {lost} of {terms.figures[0].name}"
+    if comparison["agreement"]:
+        agreed = f"{share(comparison['agreement'])} of the {terms.agreement}"
+        return f"{name} agrees with the original on {agreed}"
     return f"{name} has a signal-to-noise ratio of {decibels(candidate.snr_db)} dB"
 
 
@@ -60,13 +63,13 @@ def _table(done: Conversion) -> Table:
 
 
 def _row(candidate: Candidate, verdict: str) -> dict[str, Cell]:
-    c, recipe = candidate.comparison, candidate.recipe
+    c, recipe, terms = candidate.comparison, candidate.recipe, candidate.terms
     return {
         "artifact": f"{recipe.format} {recipe.precision}",
         "runs on": f"{recipe.engine}/{recipe.provider}",
         "MB": round(candidate.size / 1e6, 2) if candidate.size else None,
-        "top-1, %": percent(c["artifact"]["top1"] if c.get("artifact") else None),
-        "lost, points": points(c.get("drop")),
+        **{heading(figure): measured(c.get("artifact"), figure) for figure in terms.figures},
+        f"lost, {terms.lost}": loss(c.get("drop"), terms),
         "agreement, %": percent(c.get("agreement")),
         "SNR, dB": "-" if candidate.broken else decibels(candidate.snr_db),
         "verdict": verdict,
@@ -75,18 +78,19 @@ def _row(candidate: Candidate, verdict: str) -> dict[str, Cell]:
 
 def _charts(done: Conversion) -> tuple[Scatter, ...]:
     seen = {c.recipe.file: c for c in done.verdict.candidates}.values()
+    told = [candidate for candidate in seen if candidate.comparison.get("artifact")]
+    if len(told) < 2:
+        return ()
+    figure = told[0].terms.figures[0]
     spots = tuple(
         Point(
             f"{c.recipe.format} {c.recipe.precision}",
             c.size / 1e6,
-            100 * float(c.comparison["artifact"]["top1"]["value"]),
+            scale(figure) * float(c.comparison["artifact"][figure.key]["value"]),
         )
-        for c in seen
-        if c.comparison.get("artifact")
+        for c in told
     )
-    if len(spots) < 2:
-        return ()
-    return (Scatter("Accuracy against size", "size, MB", "top-1, %", spots),)
+    return (Scatter("Accuracy against size", "size, MB", heading(figure), spots),)
 
 
 def _notes(done: Conversion) -> list[str]:

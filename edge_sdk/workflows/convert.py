@@ -37,9 +37,10 @@ from runtime.bundle import file_entry, write_bundle
 from runtime.contract import InputContract
 from runtime.datasets import Dataset, Sampling, open_dataset
 from runtime.datasets.base import take
+from runtime.decoders import said, written
 from runtime.engines import EngineOptions, open_engine
-from runtime.evaluate import Judged
-from runtime.labels import LabelMap, read_labels
+from runtime.evaluate import Judged, Terms, terms
+from runtime.labels import read_labels
 from runtime.manifest import Artifact, Golden, Manifest
 from runtime.preprocess import normalize
 from runtime.progress import step
@@ -50,15 +51,18 @@ from runtime.tasks import decoder
 class ConvertOptions:
     """What may be said of a conversion beside model, profile, calibration data and output.
 
-    `preprocess` and `task` override what the model says of itself. `precision` and `format` are
-    `auto` or a name. `max_drop` is the budget: how many points of top-1 accuracy may be lost (of
-    agreement, where there are no labels). `samples` frames calibrate, others judge, up to
-    `judges`. `passes` are files with graph passes of the user's own.
+    `preprocess`, `task` and `decoder` override what the model says of itself; `decoder` is what
+    reads the outputs for the task, `name,option=value` or a mapping (see `runtime.decoders.said`).
+    `precision` and `format` are `auto` or a name. `max_drop` is the budget: how many points of
+    accuracy (or dB, as the task measures it) may be lost; of agreement, where the data has no
+    ground truth. `samples` frames calibrate, others judge, up to `judges`. `passes` are files with
+    graph passes of the user's own.
     """
 
     weights: Path | None = None
     preprocess: str | InputContract | None = None
     task: str | None = None
+    decoder: str | Mapping[str, Any] | None = None
     labels: Path | None = None
     label_offset: int | None = None
     validation: Path | None = None
@@ -82,11 +86,22 @@ class Subject:
     contract: InputContract
     task: str
     labels: tuple[str, ...]
+    decoder: Mapping[str, Any]
 
     @property
     def outputs(self) -> list[str]:
         """Names of the model's outputs, in order."""
         return [name_of(value) for value in self.captured.graph.graph.outputs]
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Shapes of the model's outputs, in order."""
+        return [shape_of(value) for value in self.captured.graph.graph.outputs]
+
+    @property
+    def judged(self) -> Judged:
+        """The model as an evaluation sees it."""
+        return Judged(tuple(self.outputs), self.contract, self.labels, self.decoder)
 
     def reference(self, frames: NDArray[np.uint8]) -> list[NDArray[np.generic]]:
         """Run the original model on prepared frames, uint8 (N, H, W, C), one by one."""
@@ -129,19 +144,21 @@ def convert(
     taken, judged, notes = _data(Path(calibration), options)
     extra = [load_path(path) for path in options.passes]
     subject = _subject(_captured(model, options), options)
-    label_map = _label_map(subject, judged, options)
-    prepared = prepare(subject.captured, subject.contract, extra)
+    told = terms(subject.task)
+    label_map = map_labels(judged, told, subject.labels, subject.shapes, options.label_offset)
     frames = Frames(taken, subject.contract, "calibrating")
+    _try_decoder(subject, frames)
+    prepared = prepare(subject.captured, subject.contract, extra)
     products, faults = _produce(prepared, ladder, frames, _facts(subject, profile), options)
     question = Question(
         Frames(judged, subject.contract, "comparing"),
         subject.task,
-        Judged(tuple(subject.outputs), subject.contract, subject.labels),
+        subject.judged,
         label_map,
     )
     comparisons = {**faults, **_judge(subject, products, question)}
     verdict = choose(
-        _candidates(ladder, products, comparisons),
+        _candidates(ladder, products, comparisons, told),
         options.max_drop,
         options.precision,
         profile.budget.size_mb,
@@ -201,7 +218,8 @@ def _subject(captured: Captured, options: ConvertOptions) -> Subject:
     classes = classes_of(shapes[0])
     scores = len(shapes) == 1 and len(shapes[0]) == 2 and classes > 1
     task = options.task or captured.task or ("classify" if scores else "raw")
-    decoder(task)
+    how = said(options.decoder if options.decoder is not None else captured.decoder)
+    decoder(task, how)
     if task == "classify" and not classes:
         raise RequestError(
             f"task classify needs one score per class, {captured.name} has outputs {shapes}; "
@@ -213,19 +231,23 @@ def _subject(captured: Captured, options: ConvertOptions) -> Subject:
             f"{options.labels} has {len(labels)} labels, the model has {classes or 'no'} classes "
             f"(outputs {shapes}); give one line per class, in the order of the outputs"
         )
-    return Subject(captured, contract, task, labels)
+    return Subject(captured, contract, task, labels, how)
 
 
-def _label_map(subject: Subject, judged: Dataset, options: ConvertOptions) -> LabelMap | None:
-    shape = shape_of(subject.captured.graph.graph.outputs[0])
-    classes = classes_of(shape) if subject.task == "classify" else 0
-    return map_labels(judged, subject.labels, classes, options.label_offset)
+def _try_decoder(subject: Subject, frames: Frames) -> None:
+    """Decode the original's answer to one image: a decoder that cannot read it is refused here,
+    and not on the device."""
+    _, image, frame = next(frames.labelled())
+    outputs = subject.reference(frame)
+    decoder(subject.task, subject.decoder)(outputs, subject.judged.context(image))
 
 
 def _facts(subject: Subject, profile: Profile) -> dict[str, str]:
     labels = {"edge_sdk.labels": "\n".join(subject.labels)} if subject.labels else {}
+    how = json.dumps(written(subject.decoder), sort_keys=True)
     return {
         **labels,
+        **({"edge_sdk.decoder": how} if subject.decoder else {}),
         "edge_sdk.name": subject.captured.name,
         "edge_sdk.input": json.dumps(subject.contract.to_json(), sort_keys=True),
         "edge_sdk.profile": profile.name,
@@ -286,9 +308,10 @@ def _candidates(
     ladder: list[Recipe],
     products: Mapping[str, Product],
     comparisons: Mapping[str, Mapping[str, Any]],
+    told: Terms,
 ) -> list[Candidate]:
     sizes = {file: len(product.data) for file, product in products.items()}
-    return [Candidate(r, sizes.get(r.file, 0), comparisons[r.file]) for r in ladder]
+    return [Candidate(r, sizes.get(r.file, 0), comparisons[r.file], told) for r in ladder]
 
 
 @dataclass(frozen=True)
@@ -348,6 +371,7 @@ class _Assembly:
             recipe=self._recipe(options),
             evidence=self._evidence(rungs),
             extra_files=tuple(e for path, e in sorted(entries.items()) if path not in special),
+            decoder=written(self.subject.decoder),
         )
 
     def _artifact(self, recipe: Recipe, data: bytes) -> Artifact:

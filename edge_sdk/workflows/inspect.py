@@ -8,11 +8,13 @@ from typing import Any
 
 from device_profiles.errors import BundleError
 from edge_sdk.report import Report, Table
-from edge_sdk.workflows.cells import percent, points
+from edge_sdk.workflows.cells import loss, percent
 from edge_sdk.workflows.inspect_file import inspect_file
 from runtime.bundle import Bundle, opened
+from runtime.evaluate import Terms, terms
 from runtime.manifest import Artifact, Manifest
 from runtime.model_file import is_model_file
+from runtime.plugins import names
 
 # Ours nest 7 deep; Python's own recursion ends at some hundreds.
 _DEEPEST = 32
@@ -65,17 +67,19 @@ def _report(manifest: Manifest, identity: str) -> Report:
 
 def _ladder(manifest: Manifest) -> Table:
     known = manifest.evidence.get("accuracy", {})
+    # A bundle can be looked into also where what would run it is not installed.
+    said = terms(manifest.task) if manifest.task in names("runtime.tasks") else Terms()
     rows = tuple(
         (index + 1, artifact.label, round(artifact.file.size / 1e6, 2),
-         *_accuracy(known.get(artifact.file.path, {})), _tolerance(manifest, index, artifact))
+         *_accuracy(known.get(artifact.file.path, {}), said), _tolerance(manifest, index, artifact))
         for index, artifact in enumerate(manifest.artifacts)
     )  # fmt: skip
-    columns = ("rung", "artifact", "MB", "lost, points", "agreement, %", "golden tolerance")
+    columns = ("rung", "artifact", "MB", f"lost, {said.lost}", "agreement, %", "golden tolerance")
     return Table("The ladder", columns, rows, "accuracy as measured when it was converted")
 
 
-def _accuracy(comparison: dict[str, Any]) -> tuple[str, str]:
-    return points(comparison.get("drop")), percent(comparison.get("agreement"))
+def _accuracy(comparison: dict[str, Any], said: Terms) -> tuple[str, str]:
+    return loss(comparison.get("drop"), said), percent(comparison.get("agreement"))
 
 
 def _tolerance(manifest: Manifest, rung: int, artifact: Artifact) -> str:

@@ -12,6 +12,10 @@ from device_profiles.errors import OutputError, RequestError
 
 # More than any CPU has; an engine that is asked for some ten thousand takes all memory.
 MAX_THREADS = 1024
+NO_BUDGET = (
+    "--max-drop needs something to measure: a task with an accuracy, and data with its ground "
+    "truth; leave it out for raw outputs"
+)
 
 
 def check_writable(path: Path, others: Iterable[str | Path | None] = ()) -> None:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from device_profiles.errors import DataError, GateError
 from edge_sdk.workflows.data import Frames
 from runtime.datasets import Dataset, Sample
-from runtime.evaluate import Judged, Seen, start
+from runtime.datasets.base import Boxes
+from runtime.evaluate import Judged, Seen, Terms, start
 from runtime.labels import LabelMap, match_labels
 
 Array = NDArray[np.generic]
@@ -68,19 +69,43 @@ def classes_of(shape: Sequence[int]) -> int:
     return max(sizes) if sizes and math.prod(sizes) == max(sizes) > 0 else 0
 
 
+def has_truth(dataset: Dataset, said: Terms) -> bool:
+    """Say whether the samples have the ground truth that `said` judges by."""
+    sample = dataset.samples[0]
+    known = sample.label if sample.truth is None else sample.truth
+    return said.truth is not None and isinstance(known, said.truth)
+
+
 def map_labels(
-    dataset: Dataset, labels: tuple[str, ...], classes: int, offset: int | None
+    dataset: Dataset,
+    said: Terms,
+    labels: tuple[str, ...],
+    outputs: Sequence[Sequence[int]],
+    offset: int | None,
 ) -> LabelMap | None:
     """Return how the data set's classes map to the model's; DataError rather than a guess.
 
-    None where there is nothing to map: the model has no `classes` (0), or the images no labels.
+    `labels` and shapes of `outputs` are the model's. None where there is nothing to map: the task
+    knows no classes, or the samples none that it judges by.
     """
-    if not classes or dataset.samples[0].label is None:
+    present = _present(dataset) if has_truth(dataset, said) else set()
+    classes = 0
+    if present and said.truth is int:
+        classes = classes_of(outputs[0]) if outputs else 0
+    elif present:  # a detector's outputs say less plainly how many classes it has
+        classes = len(labels) or max(len(dataset.class_names or ()), max(present) + 1)
+    if not classes:
         if offset is not None:
             raise DataError(
-                "a label offset needs a classifier, and images with labels: one of them is not "
-                f"given with {dataset.root}; leave the offset out"
+                "a label offset needs a model that tells classes, and images with labels: one of "
+                f"them is not given with {dataset.root}; leave the offset out"
             )
         return None
-    present = {sample.label for sample in dataset.samples if sample.label is not None}
     return match_labels(dataset.class_names, labels, classes, offset, present)
+
+
+def _present(dataset: Dataset) -> set[int]:
+    """Return the classes that occur in the samples, as labels or in boxes."""
+    present = {sample.label for sample in dataset.samples if sample.label is not None}
+    truths = [sample.truth for sample in dataset.samples]
+    return present | {b.label for truth in truths if isinstance(truth, Boxes) for b in truth.boxes}

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from converters.recipe import Recipe
 from device_profiles.errors import GateError, RequestError
-from edge_sdk.workflows.limits import exceeds
+from edge_sdk.workflows.cells import worst_snr
+from edge_sdk.workflows.limits import NO_BUDGET, exceeds
+from runtime.evaluate import Terms
 
-# What `--precision auto` lets an artifact lose when no budget is stated: points of top-1 with
-# labels, points of agreement without, signal to noise in dB for outputs that are not decoded
-# (10 dB: the error's power is a tenth of the signal's). Conventions, not measurements: state a
-# budget of your own where it matters.
-DEFAULT_DROP = 2.0
+# What `--precision auto` lets an artifact lose when no budget is stated: with ground truth what
+# the terms of the evaluation allow, points of agreement without, signal to noise in dB where
+# nothing is decoded (10 dB: the error's power is a tenth of the signal's). Conventions, not
+# measurements: state a budget of your own where it matters.
 DEFAULT_DISAGREEMENT = 5.0
 DEFAULT_SNR_DB = 10.0
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One artifact: its recipe, its size in bytes, and how it compares with the reference."""
+    """One artifact: its recipe, its size in bytes, and how it compares with the reference, in
+    which terms."""
 
     recipe: Recipe
     size: int
     comparison: Mapping[str, Any]
+    terms: Terms = field(default_factory=Terms)
 
     @property
     def broken(self) -> str | None:
@@ -35,39 +38,36 @@ class Candidate:
 
     @property
     def drop(self) -> float | None:
-        """Points of top-1 lost against the reference; None without labels."""
+        """What was lost against the reference, in the terms' unit; None without ground truth."""
         drop = self.comparison.get("drop")
         return None if drop is None else float(drop["value"])
 
     @property
     def disagreement(self) -> float | None:
-        """Points of images answered otherwise than by the reference; None for raw outputs."""
+        """Points answered otherwise than by the reference; None where nothing is answered."""
         agreement = self.comparison.get("agreement")
         return None if agreement is None else 100.0 * (1.0 - float(agreement["value"]))
 
     @property
     def snr_db(self) -> float | None:
         """Signal-to-noise ratio of the outputs in dB, the worst one's; None when exact."""
-        ratios = [o.get("snr_db") for o in self.comparison.get("outputs", [self.comparison])]
-        finite = [float(ratio) for ratio in ratios if ratio is not None]
-        return min(finite) if finite else None
+        return worst_snr(self.comparison)
 
     def fault(self, budget: float | None) -> str | None:
         """Return why this candidate breaks `budget` (None: the defaults above), or None."""
         if self.drop is not None:
-            return _over("loses", self.drop, DEFAULT_DROP if budget is None else budget)
+            allowed = self.terms.allowed if budget is None else budget
+            return _over("loses", self.drop, allowed, self.terms.lost)
         if self.disagreement is not None:
             limit = DEFAULT_DISAGREEMENT if budget is None else budget
-            return _over("answers otherwise on", self.disagreement, limit)
+            return _over("answers otherwise on", self.disagreement, limit, "points")
         if self.snr_db is not None and self.snr_db < DEFAULT_SNR_DB:
             return f"has a signal-to-noise ratio of {self.snr_db:.1f} dB, below {DEFAULT_SNR_DB:g}"
         return None
 
 
-def _over(verb: str, points: float, limit: float) -> str | None:
-    return (
-        f"{verb} {points:.2f} points, the budget is {limit:g}" if exceeds(points, limit) else None
-    )
+def _over(verb: str, lost: float, limit: float, unit: str) -> str | None:
+    return f"{verb} {lost:.2f} {unit}, the budget is {limit:g}" if exceeds(lost, limit) else None
 
 
 @dataclass(frozen=True)
@@ -101,15 +101,12 @@ def choose(
     """Keep on each rung the first candidate within budget, and float32 as its fallback.
 
     `size_mb` is what the device has room for. A precision asked for by name is judged by
-    `max_drop` alone. Raises RequestError when a budget
-    is given that this task cannot measure, and GateError when what was asked for by name, or
-    everything, breaks it.
+    `max_drop` alone. Raises RequestError when a budget is given that cannot be measured here, and
+    GateError when what was asked for by name, or everything, breaks it.
     """
     measured = [c for c in candidates if not c.broken]
-    if max_drop is not None and measured and all(c.disagreement is None for c in measured):
-        raise RequestError(
-            "a budget needs a task with an accuracy; leave --max-drop out for raw outputs"
-        )
+    if max_drop is not None and any(c.drop is None and c.disagreement is None for c in measured):
+        raise RequestError(NO_BUDGET)
     refused: dict[int, str] = {}
     taken: set[tuple[str, str]] = set()
     for index, candidate in enumerate(candidates):

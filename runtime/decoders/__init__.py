@@ -19,6 +19,8 @@ Such a file is code: a bundle holds no more than its name, and it is run only fo
 from __future__ import annotations
 
 import importlib.util
+import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +32,22 @@ from runtime.decoders.base import Candidates, DecodeHead, Options
 from runtime.plugins import load, names
 from runtime.tasks.base import Array, TaskContext
 
-__all__ = ["Candidates", "DecodeHead", "Given", "Head", "find"]
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = [
+    "Candidates",
+    "DecodeHead",
+    "Given",
+    "Head",
+    "find",
+    "known",
+    "merged",
+    "said",
+    "written",
+]
 
 _PACKAGE = "runtime.decoders"
 
@@ -75,6 +92,52 @@ def find(name: str) -> Head:
 def known() -> list[str]:
     """Return the names of all decoders."""
     return names(_PACKAGE)
+
+
+def said(spec: str | Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what a user says of a decoder as the manifest would: its name and options.
+
+    A text is a name or `file.py:function`, an option `key=value`, or several of them with commas
+    between: `yolov8,score=0.3`, `matte=true`. Values are those of TOML; a word needs no quotes.
+    The name is `Given`, so that it may be a file. Raises RequestError for text of another form.
+    """
+    if not isinstance(spec, str):
+        found = dict(spec or {})
+    else:
+        head, _, rest = spec.partition(",")
+        named = "=" not in head
+        found = {"name": head.strip()} if named else {}
+        found |= _options(spec, rest if named else spec)
+    if isinstance(found.get("name"), str):
+        found["name"] = Given(found["name"])
+    return found
+
+
+def merged(own: Mapping[str, Any], spec: str | Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the decoder of a bundle with what the user says of it; as for `said`.
+
+    What the bundle says holds where the user says nothing, unless they name another decoder. A
+    file is the same wherever it lies.
+    """
+    given = said(spec)
+    same = "name" not in given or Path(given["name"]).name == own.get("name")
+    return {**own, **given} if same else given
+
+
+def written(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `spec` as a bundle says it: of a file only the name, which has no place there."""
+    name = {"name": Path(spec["name"]).name} if isinstance(spec.get("name"), Given) else {}
+    return {**spec, **name}
+
+
+def _options(spec: str, text: str) -> dict[str, Any]:
+    quoted = re.sub(r"=\s*(?!(?:true|false|inf|nan)\b)([A-Za-z_][\w-]*)\s*(?=,|$)", r'="\1"', text)
+    try:
+        return dict(tomllib.loads(f"said = {{{quoted}}}")["said"])
+    except (ValueError, TypeError) as error:
+        raise RequestError(
+            f"decoder {spec!r:.80} cannot be read ({error}); write for example yolov8,score=0.3"
+        ) from error
 
 
 def _import_file(path: Path) -> ModuleType:

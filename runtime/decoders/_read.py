@@ -100,9 +100,8 @@ def sigmoid(x: Numbers) -> Numbers:
 
 def floats(output: Array) -> Numbers:
     """Return an output as floating numbers, without a copy where it is."""
-    if np.issubdtype(output.dtype, np.floating):
-        return output
-    return np.asarray(output, np.float32)
+    kept = output.dtype if np.issubdtype(output.dtype, np.floating) else np.float32
+    return np.asarray(output, kept)
 
 
 def refuse(name: str, reads: str, outputs: Sequence[Array]) -> RequestError:

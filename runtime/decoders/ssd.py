@@ -67,15 +67,15 @@ def decode(outputs: Sequence[Array], context: TaskContext, options: Options) -> 
     return Candidates(boxes, found.scores, found.classes)
 
 
-def _post_processed(
-    outputs: Sequence[Array], context: TaskContext, options: Options
-) -> Candidates:
+def _post_processed(outputs: Sequence[Array], context: TaskContext, options: Options) -> Candidates:
     places = [i for i, output in enumerate(outputs) if output.ndim == 3 and output.shape[2] == 4]
     lists = [i for i, output in enumerate(outputs) if output.ndim == 2]
     counts = [i for i, output in enumerate(outputs) if output.size == 1 and output.ndim < 2]
     if [len(places), len(lists), len(counts)] != [1, 2, 1]:
         raise refuse("ssd", "boxes 1xNx4, classes 1xN, scores 1xN and a count", outputs)
-    classes, scores = (floats(outputs[i])[0] for i in (lists if places[0] < lists[0] else lists[::-1]))
+    classes, scores = (
+        floats(outputs[i])[0] for i in (lists if places[0] < lists[0] else lists[::-1])
+    )
     boxes, count = floats(outputs[places[0]])[0], float(outputs[counts[0]].reshape(()))
     check_finite(scores)
     rows = np.flatnonzero(scores[: max(int(count), 0)] >= options["score"])

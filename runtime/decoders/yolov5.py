@@ -74,7 +74,7 @@ def _raw(
     head: Numbers, anchors: Numbers, context: TaskContext, options: Options
 ) -> tuple[Numbers, Numbers, Any]:
     """Decode one head (anchors, rows, columns, 5 + classes)."""
-    count, rows, columns, channels = head.shape
+    _, rows, columns, channels = head.shape
     values = head.reshape(-1, channels)
     objectness = sigmoid(values[:, 4])
     likely = _likely(objectness, options)

@@ -1,8 +1,8 @@
 """Decoder: YuNet (Wu et al. 2023, doi:10.1007/s11633-023-1423-y), faces with five landmarks.
 
 Four outputs for each stride 8, 16, 32, in any order: class and objectness (1, n, 1), box (1, n, 4)
-and landmarks (1, n, 10). score = sqrt(class * objectness); centres and landmarks lie in strides from
-the cell's corner, sizes are logarithms in strides (face_detect.cpp of OpenCV).
+and landmarks (1, n, 10). score = sqrt(class * objectness); centres and landmarks lie in strides
+from the cell's corner, sizes are logarithms in strides (face_detect.cpp of OpenCV).
 """
 
 from __future__ import annotations

@@ -43,11 +43,54 @@ class Seen:
     to_model: Callable[[int], int] = int
 
 
+@dataclass(frozen=True)
+class Figure:
+    """A figure of one model against the truth: its `key` in the JSON of a result, its name in
+    tables, and its unit, `%` for a share of 1."""
+
+    key: str
+    name: str
+    unit: str = "%"
+
+
+@dataclass(frozen=True)
+class Terms:
+    """In what terms an evaluation speaks, for tables, sentences and budgets.
+
+    `truth` is the kind of ground truth that samples must have for it: one of
+    `runtime.datasets.base`, or int for a class. `figures` are those of one model, where the truth
+    is known; `drop` is of the first. `agreement`
+    is what the share is of on which artifact and reference agree (`images`), empty where there is
+    no such share. `allowed` is the drop that goes without saying, in `lost`. `intervals` says how
+    intervals of figures are made.
+    """
+
+    truth: type | None = None
+    figures: tuple[Figure, ...] = ()
+    agreement: str = ""
+    allowed: float = 2.0
+    intervals: str = ""
+
+    @property
+    def lost(self) -> str:
+        """The unit of `drop`: points for shares, else that of the figure."""
+        unit = self.figures[0].unit if self.figures else "%"
+        return "points" if unit == "%" else unit
+
+
 class Result(Protocol):
     """What a comparison comes to."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return every figure, with its sample count and interval, as JSON-ready values."""
+        """Return JSON-ready values, whatever the task:
+
+        * `n`, the number of samples, and `metric`, the name of what `drop` is of, or None;
+        * `reference` and `artifact`: an interval for each of the terms' figures, or None for one
+          that the model does not have; both None without ground truth;
+        * `drop`, an interval in the terms' `lost`, reference minus artifact (paired), or None;
+        * `agreement`, the interval of a share of 1, or None;
+        * `outputs`, one `raw.OutputDifference` for each; or `snr_db` and `max_abs_difference`.
+        """
 
 
 class Comparison(Protocol):
@@ -61,7 +104,9 @@ class Comparison(Protocol):
 
 
 class Evaluation(Protocol):
-    """The one function of an evaluation module: `start(judged) -> Comparison`."""
+    """What a module of this folder offers: `TERMS`, and `start(judged) -> Comparison`."""
 
-    def __call__(self, judged: Judged) -> Comparison:
+    TERMS: Terms
+
+    def start(self, judged: Judged) -> Comparison:
         """Start comparing two executions of one model."""

@@ -11,9 +11,15 @@ import numpy as np
 
 from device_profiles.errors import DataError
 from runtime.evaluate._intervals import Interval, paired_difference, wilson
-from runtime.evaluate.base import Judged, Seen
+from runtime.evaluate.base import Figure, Judged, Seen, Terms
 from runtime.evaluate.raw import Array, Difference, finite
 
+TERMS = Terms(
+    truth=int,
+    figures=(Figure("top1", "top-1"), Figure("top5", "top-5")),
+    agreement="images",
+    intervals="Wilson",
+)
 _TOP = 5
 
 
@@ -58,7 +64,8 @@ class Comparison:
             key: value.to_json() if isinstance(value, (Accuracy, Interval)) else value
             for key, value in vars(self).items()
         }
-        return {**nested, "snr_db": finite(self.snr_db)}
+        metric = TERMS.figures[0].name if self.reference else None
+        return {**nested, "metric": metric, "snr_db": finite(self.snr_db)}
 
 
 class Comparer:

@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_profiles.errors import DataError, GateError
-from runtime.evaluate.base import Judged, Seen
+from runtime.evaluate.base import Judged, Seen, Terms
 
 Array = NDArray[Any]
+
+TERMS = Terms()
 
 
 class Difference:
@@ -105,8 +107,9 @@ class RawComparison:
     outputs: tuple[OutputDifference, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Return JSON-ready values."""
-        return {"n": self.n, "outputs": [output.to_json() for output in self.outputs]}
+        """Return JSON-ready values: there is nothing to measure, and no answer to agree on."""
+        nothing = dict.fromkeys(("metric", "reference", "artifact", "drop", "agreement"))
+        return {"n": self.n, **nothing, "outputs": [output.to_json() for output in self.outputs]}
 
 
 class _Named:

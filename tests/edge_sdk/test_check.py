@@ -20,6 +20,7 @@ from edge_sdk import CheckOptions, ConvertOptions, check, convert, open_bundle
 from edge_sdk.workflows.data import Frames
 from edge_sdk.workflows.measure import Question, classes_of, compare
 from runtime.datasets import open_dataset
+from runtime.evaluate import Judged
 from runtime.golden import GoldenSet
 from runtime.host import Host
 from runtime.manifest import Manifest
@@ -273,10 +274,10 @@ def test_forged_list_of_calibration_images(
 
 
 def test_forged_task(bundle: Path, digits: Digits, edge: Run, tmp_path: Path) -> None:
-    path = rewrite(bundle, tmp_path / "x.edge", change=lambda m: replace(m, task="detect"))
+    path = rewrite(bundle, tmp_path / "x.edge", change=lambda m: replace(m, task="divine"))
     said = edge("check", path, "--data", digits.heldout, "--samples", 10)
     assert said.code == 2
-    assert "no task is called 'detect'" in said.last
+    assert "no task is called 'divine'" in said.last
 
 
 def test_weights_without_a_reference(bundle: Path, digits: Digits, edge: Run) -> None:
@@ -289,13 +290,14 @@ def test_answers_that_cannot_be_compared(digits: Digits, captured: Captured) -> 
     """One contender fails, the other is judged as if it were alone."""
     assert captured.contract is not None
     frames = Frames(open_dataset(digits.heldout / "1"), captured.contract)
+    judged = Judged(("logits",), captured.contract)
     good = np.eye(1, 10, dtype=np.float32)
     runs = {
         "good": lambda frame: [good],
         "endless": lambda frame: [good + np.inf],
         "short": lambda frame: [good[:, :5]],
     }
-    found = compare(Question(frames, "classify", ("logits",)), lambda frame: [good], runs)
+    found = compare(Question(frames, "classify", judged), lambda frame: [good], runs)
     assert found["good"]["agreement"]["value"] == 1
     assert "not finite" in found["endless"]["fault"]
     assert "shape" in found["short"]["fault"]

@@ -344,7 +344,7 @@ def test_what_was_captured_needs_to_be_told_its_input(
     ("options", "error", "words"),
     [
         (ConvertOptions(weights=Path("x.pth")), RequestError, "captured with its weights"),
-        (ConvertOptions(task="detect"), RequestError, "no task is called 'detect'"),
+        (ConvertOptions(task="divine"), RequestError, "no task is called 'divine'"),
         (ConvertOptions(task="raw", label_offset=1), DataError, "leave the offset out"),
         (ConvertOptions(preprocess="imagnet"), ContractError, "did you mean imagenet"),
         (ConvertOptions(precision="int4"), RequestError, "at precision int4"),

@@ -99,7 +99,7 @@ def test_check_beside_a_reference(nets: Path, digits: Digits, edge: Run, tmp_pat
     assert row["golden"] is None
     assert 0.5 < row["agreement"]["value"] < 1
     assert row["drop"]["low"] < row["drop"]["value"] < row["drop"]["high"]
-    assert "Top-1 accuracy" in page.read_text()
+    assert "Accuracy: top-1" in page.read_text()
     (same,) = check(
         nets / "same.tflite",
         digits.heldout,

@@ -9,11 +9,12 @@ from converters.recipe import Recipe
 from device_profiles.errors import GateError, RequestError
 from edge_sdk.workflows.verdict import (
     DEFAULT_DISAGREEMENT,
-    DEFAULT_DROP,
     DEFAULT_SNR_DB,
     Candidate,
     choose,
 )
+from runtime.evaluate.base import Figure, Terms
+from runtime.evaluate.classification import TERMS
 
 
 def recipe(precision: str, provider: str = "cpu") -> Recipe:
@@ -21,7 +22,7 @@ def recipe(precision: str, provider: str = "cpu") -> Recipe:
 
 
 def candidate(precision: str, provider: str = "cpu", **comparison: Any) -> Candidate:
-    return Candidate(recipe(precision, provider), 1000, comparison)
+    return Candidate(recipe(precision, provider), 1000, comparison, TERMS)
 
 
 def labelled(precision: str, drop: float, provider: str = "cpu") -> Candidate:
@@ -55,7 +56,7 @@ GOOD = (labelled("int8", 0.1), labelled("fp16", 0.0), labelled("fp32", 0.0))
 CASES = {
     "fewest bits, and float32 behind": Case(GOOD, (0, 2)),
     "fp16 where int8 loses too much": Case((labelled("int8", 2.1), *GOOD[1:]), (1, 2)),
-    "at the default, to the point": Case((labelled("int8", DEFAULT_DROP), *GOOD[1:]), (0, 2)),
+    "at the default, to the point": Case((labelled("int8", TERMS.allowed), *GOOD[1:]), (0, 2)),
     "float32 alone": Case((labelled("int8", 9), labelled("fp16", 9), GOOD[2]), (2,)),
     "a budget narrower than the default": Case(GOOD, (1, 2), 0.05),
     "a budget wider than the default": Case((labelled("int8", 9), *GOOD[1:]), (0, 2), 10),
@@ -116,8 +117,18 @@ def test_gate(
 
 
 def test_a_budget_needs_an_accuracy() -> None:
-    with pytest.raises(RequestError, match="leave --max-drop out"):
+    with pytest.raises(RequestError, match="--max-drop needs something to measure"):
         choose((raw("int8", 30), raw("fp32", 90)), 1, "auto")
+
+
+def test_a_budget_in_decibels() -> None:
+    """In the unit of the figure, and with the allowance of its terms."""
+    terms = Terms(figures=(Figure("psnr", "PSNR", "dB"),), allowed=0.5)
+    told = {"drop": {"value": 0.6}, "agreement": None}
+    tried = [Candidate(recipe(name), 1000, told, terms) for name in ("int8", "fp16")]
+    with pytest.raises(GateError, match=r"int8 loses 0\.60 dB, the budget is 0\.5"):
+        choose(tried, None, "auto")
+    assert choose(tried, 0.7, "auto").kept == (tried[0],)
 
 
 def test_json_says_what_was_tried_and_why_not() -> None:
