@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_profiles.errors import DataError
+from runtime.jpeg import is_cut
 from runtime.opencv import opencv
 
 SUFFIXES = frozenset(
@@ -46,7 +47,7 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
         data = Path(path).read_bytes()
     except OSError as error:
         raise DataError(f"cannot read image {path}: {error.strerror or error}") from error
-    if _is_cut_jpeg(data):
+    if is_cut(data):
         raise DataError(f"{path} is a JPEG that is cut off; replace or remove it")
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
@@ -57,18 +58,3 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     if image is None:
         raise DataError(f"{path} is not an image that OpenCV can decode; replace or remove it")
     return np.asarray(image, np.uint8)
-
-
-def _is_cut_jpeg(data: bytes) -> bool:
-    """Say whether `data` is a JPEG without its end marker (ITU-T T.81, B.1.1.3)."""
-    if not data.startswith(b"\xff\xd8"):
-        return False
-    at = 2
-    while at + 4 <= len(data):
-        if data[at] != 0xFF:  # damaged in another way: the decoder says how
-            return False
-        if data[at + 1] == 0xDA:  # start of scan: in what follows, FF D9 can only be the end
-            return data.find(b"\xff\xd9", at) < 0
-        fill = data[at + 1] == 0xFF
-        at += 1 if fill else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return True

@@ -25,9 +25,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from device_profiles.errors import EdgeError, MissingError, SourceError
 from runtime.frame import Frame
+from runtime.pool import Pool
 from runtime.sources import connect
 from runtime.sources._options import Policy, SourceOptions, redacted
 from runtime.sources.base import Source
@@ -55,6 +57,7 @@ class Isolated:
         self.policy = options.policy
         self._memory: mmap.mmap | None = None
         self._seen = 0
+        self._pool = Pool()
         self._file = _memory_file()
         self._told, tell = os.pipe()
         command = [sys.executable, "-m", "runtime.isolated", str(self._file), str(tell)]
@@ -125,14 +128,19 @@ class Isolated:
             start = mmap.PAGESIZE + sequence % _SLOTS * slot_bytes
             before, after, captured_ns, index, *shape = _HEAD.unpack_from(memory, start)
             if before == after == sequence:
-                shape = shape if shape[2] else shape[:2]
-                size = int(np.prod(shape))
-                view = np.frombuffer(memory, np.uint8, size, start + _HEAD_BYTES)
-                image = view.reshape(shape).copy()
-                del view  # a view would keep the memory from being closed
+                image = self._copy(start + _HEAD_BYTES, tuple(shape if shape[2] else shape[:2]))
                 if _NEWEST.unpack_from(memory, start)[0] == sequence:
                     self._seen = sequence
                     return Frame(image, index, captured_ns, f"frame {index}")
+
+    def _copy(self, start: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        assert self._memory is not None
+        free = self._pool.free()
+        image = np.empty(shape, np.uint8) if free is None or free.shape != shape else free
+        # The view ends here: one that lives on would keep the memory from being closed.
+        np.copyto(image, np.ndarray(shape, np.uint8, self._memory, start))
+        self._pool.keep(image)
+        return image
 
     def _map(self) -> None:
         self._memory = mmap.mmap(self._file, 0)

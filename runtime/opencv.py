@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -26,14 +27,29 @@ def opencv() -> Any:
     return cv2
 
 
+_quiet = 0
+_level: Any = None
+_lock = threading.Lock()
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence OpenCV's own log while something is tried that may fail and is reported by us."""
+    """Silence OpenCV's own log while something is tried that may fail and is reported by us.
+
+    The log is one for all threads: it speaks again when the last of them is done.
+    """
+    global _quiet, _level  # noqa: PLW0603 - so is the level
     cv2 = opencv()
     # OpenCV 4 has the switch in `cv2` itself (and in some builds there alone), OpenCV 5 has not.
     set_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
-    level = set_level(0)  # silent
+    with _lock:
+        previous = set_level(0)  # silent
+        _level = _level if _quiet else previous
+        _quiet += 1
     try:
         yield
     finally:
-        set_level(level)
+        with _lock:
+            _quiet -= 1
+            if not _quiet:
+                set_level(_level)

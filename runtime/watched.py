@@ -34,7 +34,9 @@ _UNKNOWN_STALE_S = 3.0  # while neither a rate is known nor two frames have been
 _LOST_SHARE = 1.5  # of the stale age: a connection with a newest frame so old is given up
 _QUICK_OPEN_S, _OPEN_SHARE = 2.0, 3.0  # a connection that opened in t should do so again in 3 t
 _FIRST_PAUSE_S = 0.1
-_SETTLED_S = 1.0  # a connection that lasted less counts as a failed attempt
+_SETTLED_S = 1.0  # a connection that gave frames for less than this counts as a failed attempt
+_FEW_FRAMES = 2  # a connection lost after so few may be one to a slow camera: the next one gets
+_MOST_PATIENCE = 8  # twice the patience, up to so many times
 _GRACE_S = 0.2  # for a connection to end by itself before the next one is tried
 _CLOSE_GRACE_S = 1.0
 _SMOOTHING = 0.1  # weight of the newest interval in their mean
@@ -51,12 +53,13 @@ class _Link:
     started: float
     thread: threading.Thread | None = None
     source: Source | None = None
-    frames: int = 0
+    frames: int = 0  # captured
+    given: int = 0  # of them, what arrived here
     index: int = -1  # of its newest frame, by its own count
     arrived: float = 0.0
     newest: float = 0.0  # time of capture of its newest frame, or when it could go on
     held: bool = False  # waits for the reader of `Watched`
-    error: Exception | None = None
+    error: BaseException | None = None
     over: bool = False  # it gives no more frames; `error` says why, None at the end of a file
     gone: bool = False  # its thread ends
 
@@ -94,6 +97,7 @@ class Watched:
         self._frames = self._reconnects = 0
         self._interval: float | None = None
         self._open_s: float | None = None
+        self._failures = self._slow = 0  # in a row
         self._closed = self._ended = False
         self._error: EdgeError | None = None
         self._told = ""
@@ -121,13 +125,17 @@ class Watched:
             if self._error is not None:
                 raise self._error
 
-    def close(self) -> None:
-        """End the source from any thread; what hangs is left behind, after a second at most."""
+    def interrupt(self) -> None:
+        """End the source without waiting: a `read` in another thread returns None."""
         with self._readers:
             self._closed = True
             self._waiting = None
             self._readers.notify_all()
             self._events.notify_all()
+
+    def close(self) -> None:
+        """End the source from any thread; what hangs is left behind, after a second at most."""
+        self.interrupt()
         self._watch.join(_CLOSE_GRACE_S + _GRACE_S)
 
     def status(self) -> SourceStatus:
@@ -147,19 +155,21 @@ class Watched:
     # --- the thread that watches
 
     def _run_watch(self) -> None:
-        failures = 0
         while not self._ended:
             link = self._connect()
             reason = self._attend(link)
+            slow = 0 < link.given <= _FEW_FRAMES and not link.over
             self._leave(link)
             with self._events:
-                settled = link.frames and time.monotonic() - link.started > _SETTLED_S
-                failures = 0 if settled else failures + 1
+                settled = link.frames and link.arrived - link.started > _SETTLED_S
+                self._failures = 0 if settled else self._failures + 1
+                if link.given:
+                    self._slow = self._slow + 1 if slow else 0
                 if reason is not None:
                     self._set(SourceState.LOST, reason)
                     self._error = self._fatal(link, reason)
                     if self._error is None:
-                        self._pause(reason, failures)
+                        self._pause(reason)
                 self._ended = self._closed or reason is None or self._error is not None
                 self._readers.notify_all()
 
@@ -203,9 +213,10 @@ class Watched:
         if age < stale:
             return stale - age, ""
         reason = f"{self.uri}: its newest frame is older than {stale:.3g} s"
-        if age < _LOST_SHARE * stale:
+        lost = _LOST_SHARE * stale * min(2**self._slow, _MOST_PATIENCE)
+        if age < lost:
             self._set(SourceState.STALE, reason)
-            return _LOST_SHARE * stale - age, ""
+            return lost - age, ""
         return None, reason
 
     def _stale_age(self) -> float:
@@ -246,10 +257,10 @@ class Watched:
         error.__cause__ = link.error
         return error
 
-    def _pause(self, reason: str, failures: int) -> None:
+    def _pause(self, reason: str) -> None:
         """Wait before the next attempt: not at all, then longer each time, never in step."""
-        longest = min(self._options.retry_cap, _FIRST_PAUSE_S * 2 ** min(failures - 1, 16))
-        pause = random.uniform(0.5, 1.0) * longest if failures else 0.0
+        longest = min(self._options.retry_cap, _FIRST_PAUSE_S * 2 ** min(self._failures - 1, 16))
+        pause = random.uniform(0.5, 1.0) * longest if self._failures else 0.0
         self._events.wait_for(lambda: self._closed, pause)
         if self._is_crowded():
             crowd = f"{len(self._hung)} connections hang, waiting for one to return"
@@ -267,11 +278,11 @@ class Watched:
             source = self._open()
             try:
                 self._pass_on(link, source)
-            except Exception as error:  # noqa: BLE001 - whatever a source fails with, it is lost
+            except BaseException as error:  # noqa: BLE001 - whatever it fails with, it is lost
                 self._finish(link, error)
             finally:
                 source.close()
-        except Exception as error:  # noqa: BLE001 - as above, from opening or closing
+        except BaseException as error:  # noqa: BLE001 - as above, from opening or closing
             self._finish(link, error)
         finally:
             with self._events:
@@ -290,7 +301,7 @@ class Watched:
             raise SourceError(f"{self.uri}: the stream ended")
         self._finish(link, None)
 
-    def _finish(self, link: _Link, error: Exception | None) -> None:
+    def _finish(self, link: _Link, error: BaseException | None) -> None:
         with self._events:
             if not link.over:
                 link.error, link.over = error, True
@@ -330,6 +341,7 @@ class Watched:
             self._open_s = now - link.started
             self._events.notify_all()  # it is watched by another measure now
         link.frames += new
+        link.given += 1
         link.arrived = now
 
     def _offer(self, link: _Link, frame: Frame) -> bool:
@@ -373,7 +385,7 @@ class Watched:
         arguments = (self.uri, state.value, *filter(None, [reason.removeprefix(f"{self.uri}: ")]))
         _log.log(level, text, *arguments, extra=facts)
 
-    def _line(self, error: Exception) -> str:
+    def _line(self, error: BaseException) -> str:
         """Return an error as one line that says no secret."""
         known = isinstance(error, EdgeError)
         return redacted(" ".join((str(error) if known else f"{self.uri}: {error!r}").split()))

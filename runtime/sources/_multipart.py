@@ -14,6 +14,11 @@ MAX_PART_BYTES = 32 * 2**20
 
 _MAX_HEAD_BYTES = 16 * 2**10
 _BLANK = re.compile(rb"\r?\n\r?\n")
+# A line that is a boundary by its dashes, or by the headers that follow it.
+_BOUNDARY = re.compile(
+    rb"(?:^|\n)(?:(--\S+)\r?\n(?:[\w-]+:[^\r\n]*\r?\n)*|([^\s:]+)\r?\n(?:[\w-]+:[^\r\n]*\r?\n)+)\r?\n"
+)
+_MAX_DIGITS = 10
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 
 
@@ -30,13 +35,14 @@ class Multipart:
     """Cuts what it is fed into parts.
 
     A part ends after its Content-Length, or without one at the JPEG's end or at the next boundary.
-    The boundary may be declared with the two dashes that precede it or without, or not at all. What
-    stands between the parts is skipped. Raises SourceError for a part without an end.
+    The boundary may be declared with the two dashes that precede it or without, wrongly, or not at
+    all: then it is learned from the first part that has headers. What stands between the parts is
+    skipped. Raises SourceError for a part without an end.
     """
 
     def __init__(self, boundary: str) -> None:
         name = boundary.strip().strip('"').lstrip("-")
-        self._named = bool(name)
+        self._sure = False  # a part has begun with the delimiter
         self._delimiter = b"--" + name.encode("latin-1", "replace")
         self._data = bytearray()
         self._headers: dict[str, str] | None = None
@@ -58,6 +64,8 @@ class Multipart:
 
     def _find_headers(self) -> bool:
         """Read up to the content of the next part; False when more is needed."""
+        if not self._sure and not self._learn():
+            return False
         start = self._data.find(self._delimiter)
         if start < 0:
             # All but a delimiter of which only the first bytes are there is of no use.
@@ -70,8 +78,6 @@ class Multipart:
             if len(self._data) - start > _MAX_HEAD_BYTES:
                 raise SourceError("the headers of a part of the stream have no end")
             return False
-        if not self._named:
-            self._named, self._delimiter = True, bytes(self._data[start:line].strip())
         # Not at the boundary: some servers send that as the end of the part before.
         self._begun_ns = time.monotonic_ns()
         self._headers = _headers(bytes(self._data[line : blank.start()]))
@@ -79,18 +85,30 @@ class Multipart:
         self._searched = 0
         return True
 
+    def _learn(self) -> bool:
+        """Make sure of the delimiter by the first part; False when more is needed."""
+        declared = len(self._delimiter) > 2 and self._delimiter in self._data
+        found = None if declared else _BOUNDARY.search(self._data)
+        if found is not None:
+            self._delimiter = found[1] or found[2]
+        elif not declared:
+            del self._data[: max(0, len(self._data) - _MAX_HEAD_BYTES)]
+        self._sure = declared or found is not None
+        return self._sure
+
     def _take_content(self) -> Part | None:
         assert self._headers is not None
         length = self._headers.get("content-length", "")
-        if length.isdecimal() and int(length) > 0:
-            if int(length) > MAX_PART_BYTES:
-                raise SourceError(f"a part of the stream states {length} bytes")
+        if length.isdecimal() and length.strip("0"):
+            if len(length) > _MAX_DIGITS or int(length) > MAX_PART_BYTES:
+                raise SourceError(f"a part of the stream states {length[: _MAX_DIGITS + 1]} bytes")
             end: int | None = int(length) if len(self._data) >= int(length) else None
         else:
             end = self._find_end()
         if end is None:
             return None
-        part = Part(self._headers, bytes(self._data[:end]), self._begun_ns)
+        with memoryview(self._data) as data:  # a slice would be copied twice
+            part = Part(self._headers, bytes(data[:end]), self._begun_ns)
         del self._data[:end]
         self._headers = None
         return part

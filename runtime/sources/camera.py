@@ -16,6 +16,7 @@ from typing import Any
 from device_profiles.errors import SourceError
 from runtime.frame import Frame
 from runtime.opencv import opencv, quiet
+from runtime.pool import Pool
 from runtime.sources._options import Policy, SourceOptions, read_options
 
 LIVE = True
@@ -55,7 +56,10 @@ def _parse(uri: str) -> tuple[int | str, CameraOptions]:
     if address is None:
         raise SourceError(f"{uri}: is no camera; use camera:0, camera:1 or /dev/video0")
     device = int(address[1]) if address[1].isdigit() else address[1]
-    return device, read_options(uri, CameraOptions)
+    options = read_options(uri, CameraOptions)
+    if options.format and len(options.format.encode()) != 4:
+        raise SourceError(f"{uri}: option format must be a code of four letters, as MJPG or YUYV")
+    return device, options
 
 
 class Camera:
@@ -68,6 +72,7 @@ class Camera:
     def __init__(self, uri: str) -> None:
         cv2 = opencv()
         self.uri = uri
+        self._pool = Pool()
         device, options = _parse(uri)
         # A read that waits longer ends by itself; V4L2 alone listens to this, once, in seconds.
         os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "2")
@@ -88,12 +93,13 @@ class Camera:
 
     def read(self) -> Frame:
         """Return the next frame; SourceError when the camera gives none any more."""
-        ok, image = self._capture.read()
+        ok, image = self._capture.read(self._pool.free())
         if not ok:
             raise SourceError(
                 f"{self.uri}: the camera gives no more frames; check its cable and power, then "
                 "`edge-sdk doctor`"
             )
+        self._pool.keep(image)
         now = time.monotonic_ns()
         # V4L2 drivers stamp a frame with the monotonic clock when it is exposed, before decoding.
         stamp = int(float(self._capture.get(self._time_stamp)) * 1e6)
@@ -107,8 +113,8 @@ class Camera:
         self._capture.release()
 
     def _configure(self, cv2: Any, options: CameraOptions) -> None:
-        if options.format:
-            code = cv2.VideoWriter.fourcc(*options.format.ljust(4)[:4])
+        code = cv2.VideoWriter.fourcc(*options.format) if options.format else 0
+        if code:
             self._capture.set(cv2.CAP_PROP_FOURCC, code)
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         asked = (
@@ -119,6 +125,12 @@ class Camera:
         for _, key, value in asked:
             if value:
                 self._capture.set(key, value)
+        if code and int(self._capture.get(cv2.CAP_PROP_FOURCC)) not in (code, 0):
+            self.close()
+            raise SourceError(
+                f"{self.uri}: the camera does not give format {options.format}; ask for one that "
+                "it has (v4l2-ctl --list-formats-ext)"
+            )
         for name, key, value in asked:
             given = float(self._capture.get(key))
             # Drivers state 29.97 as 30 and the reverse; a size must be exact.

@@ -20,6 +20,7 @@ from pathlib import Path
 from device_profiles.errors import MissingError, SourceError
 from runtime.frame import Frame
 from runtime.opencv import opencv, quiet
+from runtime.pool import Pool
 from runtime.sources._options import Policy, SourceOptions, read_options, redacted
 
 LIVE = True
@@ -92,6 +93,7 @@ class Pipeline:
     def __init__(self, uri: str, options: SourceOptions) -> None:
         cv2 = opencv()
         self.uri = redacted(uri)
+        self._pool = Pool()
         text = pipeline(uri)
         # The list of backends names GStreamer even where it was left out of the build.
         if not _BUILT.search(cv2.getBuildInformation()):
@@ -106,6 +108,8 @@ class Pipeline:
         ]
         with quiet():
             self._capture = cv2.VideoCapture(text, cv2.CAP_GSTREAMER, limits)
+            if not self._capture.isOpened():  # older ones refuse to be limited
+                self._capture = cv2.VideoCapture(text, cv2.CAP_GSTREAMER)
         if not self._capture.isOpened():
             self._capture.release()
             raise SourceError(
@@ -118,9 +122,10 @@ class Pipeline:
 
     def read(self) -> Frame:
         """Return the next frame; SourceError when the pipeline ended, failed or gave nothing."""
-        ok, image = self._capture.read()
+        ok, image = self._capture.read(self._pool.free())
         if not ok:
             raise SourceError(f"{self.uri}: the pipeline ended or gives no more frames")
+        self._pool.keep(image)
         frame = Frame(image, self._index, time.monotonic_ns(), f"frame {self._index}")
         self._index += 1
         return frame

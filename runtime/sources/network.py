@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from device_profiles.errors import SourceError
 from runtime.frame import Frame
 from runtime.opencv import opencv, quiet
+from runtime.pool import Pool
 from runtime.sources._options import Policy, SourceOptions, redacted
 from runtime.sources._stream_clock import StreamClock
 
@@ -48,6 +49,7 @@ class Stream:
     def __init__(self, uri: str, options: SourceOptions) -> None:
         cv2 = opencv()
         self.uri = redacted(uri)
+        self._pool = Pool()
         limits = [
             *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(options.open * 1000)),
             *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(options.grab * 1000)),
@@ -76,13 +78,14 @@ class Stream:
         """Return the next frame, None at the end of a file; SourceError when there is none."""
         if not self._new:
             self._skip_old()
-        ok, image = self._capture.read()
+        ok, image = self._capture.read(self._pool.free())
         if not ok:
             if not self.live:
                 return None
             raise SourceError(
                 f"{self.uri}: the stream ended, or gave nothing for {self._grab_s:g} s (#grab)"
             )
+        self._pool.keep(image)
         now = time.monotonic_ns()
         stamp = int(float(self._capture.get(self._position)) * 1e6)
         captured = self._clock.captured_ns(now, stamp) if self.live else now
@@ -95,16 +98,20 @@ class Stream:
         self._capture.release()
 
     def _skip_old(self) -> None:
-        """Skip what has waited: frames that come sooner than a camera can have taken them."""
+        """Skip what has waited: frames that come sooner than a camera can have taken them.
+
+        What decoding takes is no waiting: a slow device would take old frames for new ones.
+        """
         until = time.monotonic() + _CATCH_UP_S
         wait = 0.5 / (self.fps or _USUAL_FPS)
         while not self._new:
-            start = time.monotonic()
+            start, worked = time.monotonic(), time.thread_time()
             if not self._capture.grab():
                 return
             self._index += 1
             now = time.monotonic()
-            self._new = now - start > wait or now > until
+            waited = now - start - (time.thread_time() - worked)
+            self._new = waited > wait or now > until
 
 
 _using = 0

@@ -45,7 +45,7 @@ def check(uri: str) -> None:
 
 def open_source(uri: str, options: SourceOptions | None = None) -> Picamera:
     """Start a camera; MissingError without picamera2, SourceError when it does not start."""
-    return Picamera(uri)
+    return Picamera(uri, options or SourceOptions())
 
 
 def _parse(uri: str) -> tuple[int, PicameraOptions]:
@@ -65,11 +65,12 @@ class Picamera:
     count = None
     policy: Policy | None = None
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, watch: SourceOptions) -> None:
         number, options = _parse(uri)
         kind = _picamera2()
         self.uri = uri
         self.fps: float | None = options.fps
+        self._grab_s = watch.grab
         self._index = 0
         self._camera: Any = None
         try:
@@ -87,23 +88,29 @@ class Picamera:
 
     def read(self) -> Frame:
         """Return the next frame, BGR; SourceError when the camera fails."""
+        from concurrent.futures import TimeoutError  # not the builtin one before Python 3.11
+
         try:
-            request = self._camera.capture_request()
+            # Releases that know no time limit take it for a yes: they wait for ever.
+            request = self._camera.capture_request(wait=self._grab_s)
             try:
                 image = np.ascontiguousarray(request.make_array("main"))
                 stamp = int(request.get_metadata().get("SensorTimestamp", 0))
             finally:
                 request.release()
-        except (RuntimeError, OSError) as error:
-            raise SourceError(f"{self.uri}: the camera gives no more frames ({error})") from error
+        except (RuntimeError, OSError, TimeoutError) as error:
+            reason = str(error) or f"nothing for {self._grab_s:g} s (#grab)"
+            raise SourceError(f"{self.uri}: the camera gives no more frames ({reason})") from error
         frame = Frame(image, self._index, captured_ns(stamp), f"frame {self._index}")
         self._index += 1
         return frame
 
     def close(self) -> None:
         """Stop the camera and free it for others."""
-        self._camera.stop()
-        self._camera.close()
+        try:
+            self._camera.stop()
+        finally:
+            self._camera.close()
 
     def _start(self, options: PicameraOptions) -> None:
         size = (options.width, options.height)

@@ -12,6 +12,7 @@ from device_profiles.errors import SourceError
 from runtime.frame import Frame
 from runtime.images import is_image
 from runtime.opencv import opencv, quiet
+from runtime.pool import Pool
 from runtime.sources._options import Policy
 
 MISSING_SHARE = 0.05
@@ -31,7 +32,7 @@ def open_source(uri: str) -> Video:
 
 
 class Video:
-    """The frames of a video file as BGR, each in its own buffer, none left out."""
+    """The frames of a video file as BGR, none left out; a frame is never changed while held."""
 
     live = False
     policy: Policy | None = None
@@ -39,6 +40,7 @@ class Video:
     def __init__(self, uri: str) -> None:
         cv2 = opencv()
         self.uri = uri
+        self._pool = Pool()
         with quiet():
             self._capture = cv2.VideoCapture(uri)
         # The first frame is read here so that a file without any fails before work starts.
@@ -72,8 +74,11 @@ class Video:
 
     def _grab(self) -> NDArray[np.uint8] | None:
         image: NDArray[np.uint8]
-        ok, image = self._capture.read()
-        return image if ok else None
+        ok, image = self._capture.read(self._pool.free())
+        if not ok:
+            return None
+        self._pool.keep(image)
+        return image
 
     def _property(self, key: int) -> float | None:
         value = float(self._capture.get(key))

@@ -188,7 +188,7 @@ class FakeCapture:
             return self.stamp_ms
         return self.fixed.get(key, self.values.get(key, 0.0))
 
-    def read(self) -> tuple[bool, Any]:
+    def read(self, image: Any = None) -> tuple[bool, Any]:
         self.frames -= 1
         return self.frames >= 0, np.zeros((4, 4, 3), np.uint8)
 

@@ -1,6 +1,6 @@
 """An MJPEG camera with a clock in its pixels: `http://127.0.0.1:PORT/`, 720p30.
 
-    python mjpeg_server.py PORT     prints `up` when it serves; PORT 0 is any, printed too
+python mjpeg_server.py PORT     prints `up` when it serves; PORT 0 is any, printed too
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
-from runtime.pixel_clock import draw_clock  # noqa: E402 - only after the path is set
+from runtime.pixel_clock import draw_clock
 
 WIDTH, HEIGHT, FPS = 1280, 720, 30
 
