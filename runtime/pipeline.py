@@ -13,28 +13,29 @@ finished, and the caller gets the error.
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Protocol
 
 from device_profiles.errors import RequestError
 from runtime.bundle import Bundle
 from runtime.channel import Channel
 from runtime.engines.base import Array
+from runtime.feed import Feeder, infer
 from runtime.frame import Frame
 from runtime.intake import Intake
 from runtime.monitor import Monitor
 from runtime.outlet import Hooks, Outlet
-from runtime.preprocess import prepare_batch
+from runtime.preprocess import Pixels
 from runtime.progress import track
 from runtime.run_state import PipelineOptions, RunState, RunSummary
 from runtime.runner import Runner, open_runner
+from runtime.signals import on_signal
 from runtime.sinks import Sink, SinkContext, Stamp, open_sink
 from runtime.sources import Policy, Source, open_source, redacted
 from runtime.status import RunStatus
@@ -50,8 +51,7 @@ after that its thread is left behind, which closes the source when `read` return
 MAX_BATCH = 8
 """Frames that go through the engine at once, at most, where its artifact takes several."""
 
-Pictures = Any
-Prepared = tuple[int, Frame, Pictures]
+Prepared = tuple[int, Frame, Pixels]
 """A frame, the number of its source, and what is given to the engine for it."""
 
 
@@ -92,8 +92,11 @@ class Pipeline:
         self._started = False
         self._sources: list[Source] = []
         self._outlets: list[Outlet] = []
-        self._own_engine = isinstance(model, (Bundle, str, Path))
-        self._runner = open_runner(model) if isinstance(model, (Bundle, str, Path)) else model
+        self._own_engine = self._options.own_engine
+        if isinstance(model, (Bundle, str, Path)):
+            self._own_engine, self._runner = True, open_runner(model)
+        else:
+            self._runner = model
         self._engine = self._runner.engine
         try:
             self._decode = decoder(self._runner.task, self._runner.decoder)
@@ -184,7 +187,7 @@ class Pipeline:
         known = [count for count in counts if count is not None]
         limits = (sum(known) if len(known) == len(counts) else None, self._options.max_frames)
         total = min((limit for limit in limits if limit is not None), default=None)
-        with _on_signal(self.stop):
+        with on_signal(self.stop):
             for _ in track(self, "frames", total):
                 pass
         return self.summary()
@@ -250,13 +253,14 @@ class Pipeline:
 
     def _run_prepare(self) -> None:
         with self._stage(self._intake, self._prepared):
-            contract = self._runner.contract
+            feeders = [Feeder(self._runner.contract) for _ in self._sources]
             while self._is_wanted():
                 taken = self._intake.take(self._batch)
                 if not taken:
                     return
+                self._state.took()
                 with self.times.preprocess.timing():
-                    ready = [(n, frame, prepare_batch(frame.image, contract)) for n, frame in taken]
+                    ready = [(n, frame, feeders[n].prepare(frame.image)) for n, frame in taken]
                 if not self._prepared.put(ready):
                     return
                 del taken, ready
@@ -267,9 +271,7 @@ class Pipeline:
         Of a live source none is taken before the engine waits for it, and never sooner after the
         last one than the governor allows.
         """
-        governor = self._options.governor
-        if governor is not None:
-            self._state.pace(governor.interval_s)
+        self._state.wait_for_turn()
         return self._prepared.wait_for_reader() if self._live else self._prepared.wait_for_room()
 
     def _run_inference(self) -> None:
@@ -280,7 +282,7 @@ class Pipeline:
                 if ready is None:
                     return
                 with self.times.infer.timing():
-                    answers = _infer(self._engine, [pictures for _, _, pictures in ready])
+                    answers = infer(self._engine, [pictures for _, _, pictures in ready])
                 for item, outputs in zip(ready, answers, strict=True):
                     taken += 1
                     if not self._inferred.put((item, outputs)):
@@ -389,33 +391,3 @@ def _policy(source: Source, queue: int) -> Policy:
     """Return what the user chose for the source, or what its kind is for."""
     chosen = getattr(source, "policy", None) or Policy(source.live, 1 if source.live else queue)
     return chosen if chosen.depth else replace(chosen, depth=queue)
-
-
-def _infer(engine: Any, pictures: list[Any]) -> list[list[Array]]:
-    return [engine.run([one]) for one in pictures]
-
-
-@contextmanager
-def _on_signal(stop: Callable[[], None]) -> Iterator[None]:
-    """Call `stop` on the first SIGINT or SIGTERM; the next one does what it always did.
-
-    Signals that are ignored stay so, and outside the main thread nothing can be done about them.
-    """
-    previous: dict[int, Any] = {}
-
-    def restore() -> None:
-        while previous:
-            signal.signal(*previous.popitem())
-
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        restore()
-        stop()
-
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                previous[number] = signal.signal(number, handle)
-    try:
-        yield
-    finally:
-        restore()

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from device_profiles.errors import RequestError
 from runtime.engines.base import Engine
+from runtime.governor import Pace
 from runtime.monitor import Observer
 from runtime.outlet import Outlet
 from runtime.sources import Source
@@ -24,14 +25,18 @@ class Health(Protocol):
         """Return what is known as flat JSON-ready values."""
 
 
-class Pacer(Protocol):
-    """What slows a run down where the board asks for it; `interval_s` is the least time between
-    two frames, 0 for no limit."""
+class Brake(Protocol):
+    """What slows a run down where the board asks for it (`governor.Governor`); `interval_s` is the
+    least time between two frames, 0 for no limit, and `reason` why there is one."""
 
-    interval_s: float
+    reason: str
 
-    def observe(self, health: Any, infer_s: float, now_s: float) -> None:
-        """Take the health of the board, the median time of an inference, and the time."""
+    @property
+    def interval_s(self) -> float:
+        """The least time between two frames taken, in seconds."""
+
+    def observe(self, health: Any, fps: float, now: float) -> None:
+        """Take the health of the board, the rate of frames that were taken, and the time."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +45,17 @@ class PipelineOptions:
     sources that are not live, `track` to follow things from frame to frame.
 
     `board` reads the health of the board once a second, `governor` slows the run down by it;
-    `observers` are told the state of the run once a second.
+    `observers` are told the state of the run once a second. `own_engine` has the runner's engine
+    closed at the end.
     """
 
     max_frames: int | None = None
     queue: int = 4
     track: bool = False
     board: Callable[[], Health] | None = None
-    governor: Pacer | None = None
+    governor: Brake | None = None
     observers: tuple[Observer, ...] = ()
+    own_engine: bool = False
 
     def __post_init__(self) -> None:
         for name in ("max_frames", "queue"):
@@ -125,7 +132,7 @@ class RunState:
         self._recent: dict[str, Any] = {}
         self._fps = 0.0
         self._total: dict[str, Any] = {}
-        self._paced = 0.0
+        self._pace = Pace()
         self._stopped = threading.Event()
 
     @property
@@ -150,13 +157,20 @@ class RunState:
         if error is not None:
             raise error
 
-    def pace(self, interval_s: float) -> None:
-        """Wait until `interval_s` after the last call, but not beyond the end of the run."""
-        self._stopped.wait(max(0.0, self._paced + interval_s - time.monotonic()))
-        self._paced = time.monotonic()
+    def wait_for_turn(self) -> None:
+        """Wait until the governor allows a further frame, but not beyond the end of the run."""
+        wait_s = self._pace.wait_s(time.monotonic())
+        if wait_s:
+            self._stopped.wait(wait_s)
+
+    def took(self) -> None:
+        """Note that frames were taken."""
+        governor = self._options.governor
+        if governor is not None:
+            self._pace.took(time.monotonic(), governor.interval_s)
 
     def stop(self) -> None:
-        """Let nobody wait in `pace` any more."""
+        """Let nobody wait for the governor any more."""
         self._stopped.set()
 
     def tick(self, outlets: Sequence[Outlet], dropped: Sequence[int]) -> RunStatus:
@@ -169,9 +183,12 @@ class RunState:
         if self._options.board is not None:
             health = self._options.board()
             self._board = health.to_json()
-            if self._options.governor is not None:
-                infer_s = self._recent.get("infer", {}).get("p50_ms", 0.0) / 1e3
-                self._options.governor.observe(health, infer_s, now)
+            governor = self._options.governor
+            if governor is not None:
+                governor.observe(health, self._fps, now)
+            if governor is not None and governor.interval_s:
+                limit = {"limit_fps": round(1 / governor.interval_s, 3)}
+                self._board |= {**limit, "limit_reason": governor.reason}
         self._total = self._times.to_json()
         return self.status(outlets, dropped)
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from runtime.bundle import Bundle, opened
-from runtime.bundle import Runner as BundleRunner
+from runtime.bundle import Bundle
 from runtime.contract import InputContract
+from runtime.decoders import merged
 from runtime.engines.base import Engine
-from runtime.ladder import choose_rung
+from runtime.ladder import Ladder, LadderOptions, open_ladder
 
 
 class Runner(Protocol):
@@ -37,11 +38,31 @@ class Runner(Protocol):
         """The loaded artifact; it takes uint8 (1, height, width, channels). Stays open."""
 
 
-def open_runner(bundle: Bundle | str | Path) -> BundleRunner:
-    """Open a bundle on its first healthy rung; close the runner's engine at the end."""
-    with opened(bundle) as found:
-        choice = choose_rung(found)
-        manifest = found.manifest
-        return BundleRunner(
-            manifest.input, found.labels, manifest.task, choice.engine, manifest.decoder
-        )
+@dataclass(frozen=True)
+class BundleRunner:
+    """A bundle ready to run, on a ladder that is its engine; close that at the end."""
+
+    contract: InputContract
+    labels: tuple[str, ...]
+    task: str
+    engine: Ladder
+    decoder: Mapping[str, Any]
+
+
+def open_runner(
+    bundle: Bundle | str | Path,
+    options: LadderOptions | None = None,
+    decoder: str | Mapping[str, Any] | None = None,
+) -> BundleRunner:
+    """Open a bundle on its first rung that is proven here; raises as `open_ladder` does.
+
+    `decoder` goes before what the bundle says of its own. An open bundle has to stay open as long.
+    """
+    ladder = open_ladder(bundle, options)
+    try:
+        manifest, labels = ladder.bundle.manifest, ladder.bundle.labels
+        how = merged(manifest.decoder, decoder)
+    except BaseException:
+        ladder.close()
+        raise
+    return BundleRunner(manifest.input, labels, manifest.task, ladder, how)
