@@ -98,7 +98,7 @@ class Service:
                 channel.sendto(message.encode(), self._address)
         except (OSError, ValueError) as error:
             key = message.partition("=")[0]
-            facts = {"event": "service_unheard", "key": key}
+            facts = {"event": "service_unheard", "what": key}
             # Once: a log full of the same says no more.
             level = logging.WARNING if self._heard else logging.DEBUG
             self._heard = False

@@ -21,6 +21,7 @@ from typing import TextIO
 from device_profiles.errors import EdgeError, missing
 from edge_sdk.cli.base import Outcome
 from edge_sdk.workflows.limits import check_writable
+from runtime.logs import KINDS, logging_to
 from runtime.plugins import load, names
 from runtime.progress import TerminalBar, reporting_to
 
@@ -39,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _check_report(arguments)
         # A model's own code may print; with --json it does so where progress is shown.
         stdout = sys.stderr if arguments.json else sys.stdout
-        with reporting_to(TerminalBar()), redirect_stdout(stdout):
+        with logging_to(arguments.log), reporting_to(TerminalBar()), redirect_stdout(stdout):
             outcome: Outcome = verb.run(arguments)
     except KeyboardInterrupt:
         sys.stderr.write("edge-sdk: interrupted\n")
@@ -126,6 +127,9 @@ def _parser() -> argparse.ArgumentParser:
         verb = verbs.add_parser(name, help=module.HELP, description=module.HELP)
         module.add_arguments(verb)
         verb.add_argument("--json", action="store_true", help="one JSON object on stdout")
+        verb.add_argument(
+            "--log", choices=KINDS, default="text", help="how logs are written to stderr"
+        )
         verb.add_argument("--debug", action="store_true", help="show tracebacks of errors")
         verb.set_defaults(verb_module=module)
     return parser
