@@ -27,6 +27,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from device_profiles.errors import EdgeError, RequestError
 from runtime.decoders.base import Candidates, DecodeHead, Options
 from runtime.plugins import load, names
@@ -170,9 +172,21 @@ def _guarded(head: Head) -> DecodeHead:
                 f"decoder {head.name} returned {type(found).__name__}; return Candidates of "
                 "runtime.decoders.base"
             )
+        _check_shapes(head.name, found)
         return found
 
     return decode
+
+
+def _check_shapes(name: str, found: Candidates) -> None:
+    shapes = [np.shape(part) for part in (found.boxes, found.scores, found.classes)]
+    count = shapes[1][0] if len(shapes[1]) == 1 else -1
+    points = (count, 0, 2) if found.points is None else np.shape(found.points)
+    if shapes != [(count, 4), (count,), (count,)] or points[::2] != (count, 2):
+        raise RequestError(
+            f"decoder {name} returned boxes, scores, classes of shapes {shapes}, points {points}; "
+            "return (n, 4), (n,), (n,), and (n, k, 2) or None"
+        )
 
 
 def _line(error: Exception) -> str:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from device_profiles.errors import EngineError, MissingError, RequestError
+from device_profiles.errors import EngineError, RequestError
 from device_profiles.nearest import hint
 from runtime.boxes import strongest
 from runtime.decoders import Candidates, Head, find, known
 from runtime.drawing import Image, boxed, color, dots, letter_height
 from runtime.preprocess import placement
+from runtime.supervision import supervision
 from runtime.tasks.base import Array, Decode, Follow, TaskContext
 from runtime.tracking import Tracker
 
@@ -43,6 +44,11 @@ class Detection:
     id: int | None = None
     points: tuple[tuple[float, float], ...] = ()
 
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """Left, top, right, bottom."""
+        return self.left, self.top, self.right, self.bottom
+
     def to_json(self) -> dict[str, Any]:
         """Return JSON-ready values: pixels to a hundredth, the score to four digits."""
         corners = {k: round(getattr(self, k), 2) for k in ("left", "top", "right", "bottom")}
@@ -70,7 +76,7 @@ class Detections:
             shade = color(item.index if item.id is None else item.id)
             number = "" if item.id is None else f"#{item.id} "
             words = f"{number}{item.label} {item.score:.0%}"
-            boxed(image, (item.left, item.top, item.right, item.bottom), words, shade, height)
+            boxed(image, item.box, words, shade, height)
             dots(image, item.points, shade)
 
     def to_supervision(self) -> Any:
@@ -78,15 +84,9 @@ class Detections:
 
         Raises MissingError when the package supervision is not installed.
         """
-        try:
-            import supervision
-        except ImportError as error:
-            raise MissingError(
-                "supervision is not installed; install it with: pip install supervision"
-            ) from error
-        boxes = [(item.left, item.top, item.right, item.bottom) for item in self.items]
+        boxes = [item.box for item in self.items]
         ids = [-1 if item.id is None else item.id for item in self.items]
-        return supervision.Detections(
+        return supervision().Detections(
             xyxy=np.array(boxes, np.float32).reshape(-1, 4),
             confidence=np.array([item.score for item in self.items], np.float32),
             class_id=np.array([item.index for item in self.items], int),
@@ -120,7 +120,18 @@ def make(spec: Mapping[str, Any]) -> Decode:
 
 def follower() -> Follow:
     """Return what gives the things of one source ids that stay the same from frame to frame."""
-    return Tracker()
+    tracker = Tracker()
+
+    def follow(result: Detections, captured_ns: int) -> Detections:
+        items = result.items
+        boxes = np.array([item.box for item in items], np.float64).reshape(-1, 4)
+        scores = np.array([item.score for item in items], np.float64)
+        classes = np.array([item.index for item in items], np.int64)
+        ids = tracker.update(boxes, scores, classes, captured_ns)
+        pairs = zip(items, ids, strict=True)
+        return Detections(tuple(replace(item, id=identity) for item, identity in pairs))
+
+    return follow
 
 
 def _options(head: Head, spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,11 +170,11 @@ def _chosen(
     head: Head, found: Candidates, options: Mapping[str, Any], context: TaskContext
 ) -> Detections:
     """Keep the best candidates and put them into the frame."""
-    likely = np.flatnonzero(np.asarray(found.scores) >= options["score"])
-    boxes = np.asarray(found.boxes, np.float64)[likely]
-    scores = np.asarray(found.scores, np.float64)[likely]
+    every = np.asarray(found.scores, np.float64)
+    likely = np.flatnonzero(every >= options["score"])
+    boxes, scores = np.asarray(found.boxes, np.float64)[likely], every[likely]
     classes = np.asarray(found.classes, np.int64)[likely]
-    if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
+    if not (np.isfinite(boxes).all() and np.isfinite(every).all()):
         raise EngineError("the model's boxes are not finite; check the bundle with edge-sdk check")
     groups = classes if options["class_wise"] else None
     kept = strongest(boxes, scores, groups, options["iou"], options["max"])
@@ -171,18 +182,17 @@ def _chosen(
     scale, offset = (place.scale_x, place.scale_y), (place.offset_x, place.offset_y)
     size = context.frame_width, context.frame_height
     corners = np.clip(boxes[kept].reshape(-1, 2, 2) * scale + offset, 0, size).reshape(-1, 4)
-    points = [()] * len(kept)
+    points: list[Any] = [()] * len(kept)
     if found.points is not None:
         landmarks = np.asarray(found.points, np.float64)[likely[kept]] * scale + offset
         points = [tuple(map(tuple, one)) for one in landmarks.tolist()]
     rows = zip(classes[kept].tolist(), scores[kept].tolist(), corners.tolist(), points, strict=True)
-    return Detections(
-        tuple(
-            Detection(index, _label(head, index, context.labels), score, *box, points=marks)
-            for index, score, box, marks in rows
-            if box[2] > box[0] and box[3] > box[1]  # else it lies in the bars of a letterbox
-        )
-    )
+    items = []
+    for index, score, (left, top, right, bottom), marks in rows:
+        if right > left and bottom > top:  # else it lies in the bars of a letterbox
+            label = _label(head, index, context.labels)
+            items.append(Detection(index, label, score, left, top, right, bottom, points=marks))
+    return Detections(tuple(items))
 
 
 def _label(head: Head, index: int, labels: tuple[str, ...]) -> str:
