@@ -52,7 +52,10 @@ MAX_BATCH = 8
 """Frames that go through the engine at once, at most, where its artifact takes several."""
 
 Prepared = tuple[int, Frame, Pixels]
-"""A frame, the number of its source, and what is given to the engine for it."""
+"""The number of a source, its frame, and what is given to the engine for it."""
+
+Inferred = tuple[int, Frame, list[Array], str]
+"""The number of a source, its frame, the outputs for it, and what they were made on."""
 
 
 class _Ends(Protocol):
@@ -120,10 +123,12 @@ class Pipeline:
         ahead = 1 if self._live else queue
         self._intake: Intake[Frame] = Intake(policies)
         self._prepared: Channel[list[Prepared]] = Channel(ahead)
-        self._inferred: Channel[tuple[Prepared, list[Array]]] = Channel(ahead)
+        self._inferred: Channel[Inferred] = Channel(ahead)
         self._results: Channel[tuple[Frame, Result]] = Channel(ahead)
         shape = self._engine.inputs[0].shape
         self._batch = min(len(policies), MAX_BATCH) if shape[:1] == (-1,) else 1
+        self._labels = tuple(self._runner.labels)
+        self._names = tuple(spec.name for spec in self._engine.outputs)
         task = self._runner.task
         self._follow = [follower(task) for _ in policies] if self._options.track else []
         self._state = RunState(self._sources, self._engine, self.times, self._options)
@@ -283,40 +288,38 @@ class Pipeline:
                     return
                 with self.times.infer.timing():
                     answers = infer(self._engine, [pictures for _, _, pictures in ready])
-                for item, outputs in zip(ready, answers, strict=True):
+                ran = f"{self._engine.name}/{self._engine.provider}"
+                for (number, frame, _), outputs in zip(ready, answers, strict=True):
                     taken += 1
-                    if not self._inferred.put((item, outputs)):
+                    if not self._inferred.put((number, frame, outputs, ran)):
                         return
                     if taken == self._options.max_frames:
                         self._state.ended = "max_frames"
                         return
-                del ready, answers, item, outputs
+                del ready, answers, frame, outputs
 
     def _run_delivery(self) -> None:
         with self._stage(self._inferred, self._results):
             try:
                 while (item := self._inferred.get()) is not None:
-                    if not self._deliver(*item):
+                    if not self._deliver(item):
                         return
                     del item
             finally:
                 self._close_outlets()
 
-    def _deliver(self, prepared: Prepared, outputs: list[Array]) -> bool:
+    def _deliver(self, inferred: Inferred) -> bool:
         """Decode one frame and pass it on; False when the run is to end."""
-        number, frame, _ = prepared
-        height, width = frame.image.shape[:2]
-        runner, engine = self._runner, self._engine
-        names = tuple(spec.name for spec in engine.outputs)
-        labels = tuple(runner.labels)
-        context = TaskContext(labels, runner.contract, height, width, names, frame.image)
+        number, frame, outputs, ran = inferred
+        (height, width), contract = frame.image.shape[:2], self._runner.contract
+        context = TaskContext(self._labels, contract, height, width, self._names, frame.image)
         with self.times.decode.timing():
             result = self._decode(outputs, context)
             if self._follow:
                 result = self._follow[number](result, frame.captured_ns)
         age_ns = time.monotonic_ns() - frame.captured_ns
         self.times.age.add(age_ns / 1e9)
-        stamp = Stamp(age_ns / 1e6, f"{engine.name}/{engine.provider}")
+        stamp = Stamp(age_ns / 1e6, ran)
         self._state.delivered(number)
         taken = [outlet.put(frame, result, stamp) for outlet in self._outlets]
         return self._results.put((frame, result)) and all(taken)
