@@ -26,13 +26,14 @@ _SECRET = re.compile(
     r"(?i)((?:^|[/=?&;#\s])[\w.-]*(?:pass|pwd|pw|pas|token|key|secret|auth|sig|credential)[\w.-]*\s*=\s*)"
     r"(\"[^\"]*\"|'[^']*'|[^&;#\s]+)"
 )
+_HEADER = re.compile(r"(?i)(authorization\W.{0,40}?\b(?:basic|bearer|digest)\s+)[^\s\"']+")
 _ISOLATION = ("thread", "process")
 _MODES = ("latest", "block", "drop-oldest:N")
 
 
 def redacted(text: str) -> str:
     """Return `text`, a URI or a message that holds some, without its passwords and tokens."""
-    return _SECRET.sub(r"\1***", _USER.sub(r"\1:***@", text))
+    return _SECRET.sub(r"\1***", _USER.sub(r"\1:***@", _HEADER.sub(r"\1***", text)))
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,16 @@ class SourceOptions:
 def split_fragment(uri: str) -> tuple[str, SourceOptions]:
     """Return `uri` without its fragment, and the fragment's options.
 
-    The name of a file, or a glob that finds some, is taken whole. Raises SourceError for an
-    unknown option or a value it cannot have.
+    The name of a file, or a glob that finds some, is taken whole, and so is an address with a # in
+    its password or path. Raises SourceError for an unknown option or a value it cannot have.
     """
     address, mark, fragment = uri.rpartition("#")
-    if not mark or os.path.exists(uri) or (glob.has_magic(uri) and glob.glob(uri)):
+    if (
+        not mark
+        or set(fragment) & set("@/")
+        or os.path.exists(uri)
+        or (glob.has_magic(uri) and glob.glob(uri))
+    ):
         return uri, SourceOptions()
     defaults = dataclasses.asdict(SourceOptions()) | {"policy": ""}
     values = _values(uri, fragment, defaults)
@@ -119,12 +125,13 @@ def _value(uri: str, key: str, text: str, kind: type) -> Any:
         return text
     if kind is bool:
         if text not in ("0", "1"):
-            raise SourceError(f"{uri}: option {key} must be 0 or 1, not {text!r}")
+            raise SourceError(f"{uri}: option {key} must be 0 or 1, not {redacted(text)!r}")
         return text == "1"
     try:
         number = kind(text)
     except ValueError as error:
-        raise SourceError(f"{uri}: option {key} must be a number, not {text!r}") from error
+        shown = redacted(text)
+        raise SourceError(f"{uri}: option {key} must be a number, not {shown!r}") from error
     if not 0 <= number < float("inf"):
         raise SourceError(f"{uri}: option {key} must not be negative or infinite")
     return number

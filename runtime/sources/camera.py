@@ -17,7 +17,7 @@ from device_profiles.errors import SourceError
 from runtime.frame import Frame
 from runtime.opencv import opencv, quiet
 from runtime.pool import Pool
-from runtime.sources._options import Policy, SourceOptions, read_options
+from runtime.sources._options import Policy, SourceOptions, read_options, redacted
 
 LIVE = True
 
@@ -54,11 +54,13 @@ class CameraOptions:
 def _parse(uri: str) -> tuple[int | str, CameraOptions]:
     address = _ADDRESS.fullmatch(uri.partition("?")[0])
     if address is None:
-        raise SourceError(f"{uri}: is no camera; use camera:0, camera:1 or /dev/video0")
+        raise SourceError(f"{redacted(uri)}: is no camera; use camera:0, camera:1 or /dev/video0")
     device = int(address[1]) if address[1].isdigit() else address[1]
     options = read_options(uri, CameraOptions)
     if options.format and len(options.format.encode()) != 4:
-        raise SourceError(f"{uri}: option format must be a code of four letters, as MJPG or YUYV")
+        raise SourceError(
+            f"{redacted(uri)}: option format must be a code of four letters, as MJPG or YUYV"
+        )
     return device, options
 
 
@@ -71,7 +73,7 @@ class Camera:
 
     def __init__(self, uri: str) -> None:
         cv2 = opencv()
-        self.uri = uri
+        self.uri = redacted(uri)
         self._pool = Pool()
         device, options = _parse(uri)
         # A read that waits longer ends by itself; V4L2 alone listens to this, once, in seconds.
@@ -81,7 +83,7 @@ class Camera:
             self._capture = cv2.VideoCapture(device, backend)
         if not self._capture.isOpened():
             raise SourceError(
-                f"{uri}: the camera does not open; is it plugged in, free (no other program uses "
+                f"{self.uri}: the camera does not open; is it plugged in, free (no other program uses "
                 "it) and allowed (sudo usermod -aG video $USER, then log in again)? "
                 "`edge-sdk doctor` lists the cameras"
             )

@@ -61,14 +61,14 @@ def pipeline(uri: str) -> str:
     if uri.startswith(_PIPELINE):
         text = uri.removeprefix(_PIPELINE).strip()
         if not text:
-            raise SourceError(f"{uri}: holds no pipeline; try 'gst:videotestsrc'")
+            raise SourceError(f"{redacted(uri)}: holds no pipeline; try 'gst:videotestsrc'")
         return text if re.search(r"\bappsink\b", text) else f"{text} ! {_SINK}"
     sensor = uri.removeprefix(_CSI).partition("?")[0]
     if not sensor.isdecimal():
-        raise SourceError(f"{uri}: is no camera; use csi://0 or csi://1")
+        raise SourceError(f"{redacted(uri)}: is no camera; use csi://0 or csi://1")
     options = read_options(uri, CsiOptions)
     if not options.fps or not options.width or not options.height:
-        raise SourceError(f"{uri}: options width, height and fps must be positive")
+        raise SourceError(f"{redacted(uri)}: options width, height and fps must be positive")
     rate = Fraction(options.fps).limit_denominator(1001)
     size = f"width={options.width},height={options.height}"
     caps = f"{size},framerate={rate.numerator}/{rate.denominator}"
@@ -78,7 +78,7 @@ def pipeline(uri: str) -> str:
             f"nvvidconv flip-method={options.flip} ! video/x-raw,format=BGRx ! {_SINK}"
         )
     if sensor != "0":
-        raise SourceError(f"{uri}: of several cameras, use picamera://{sensor} here")
+        raise SourceError(f"{redacted(uri)}: of several cameras, use picamera://{sensor} here")
     flip = f"videoflip method={options.flip} ! " if options.flip else ""
     return f"libcamerasrc ! video/x-raw,{caps} ! {flip}{_SINK}"
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from device_profiles.errors import MissingError, SourceError
 from runtime.frame import Frame
-from runtime.sources._options import Policy, SourceOptions, read_options
+from runtime.sources._options import Policy, SourceOptions, read_options, redacted
 
 LIVE = True
 
@@ -51,10 +51,10 @@ def open_source(uri: str, options: SourceOptions | None = None) -> Picamera:
 def _parse(uri: str) -> tuple[int, PicameraOptions]:
     number = uri.removeprefix(_SCHEME).partition("?")[0]
     if not number.isdecimal():
-        raise SourceError(f"{uri}: is no camera; use picamera://0 or picamera://1")
+        raise SourceError(f"{redacted(uri)}: is no camera; use picamera://0 or picamera://1")
     options = read_options(uri, PicameraOptions)
     if not (options.width and options.height and options.fps):
-        raise SourceError(f"{uri}: options width, height and fps must be positive")
+        raise SourceError(f"{redacted(uri)}: options width, height and fps must be positive")
     return int(number), options
 
 
@@ -68,7 +68,7 @@ class Picamera:
     def __init__(self, uri: str, watch: SourceOptions) -> None:
         number, options = _parse(uri)
         kind = _picamera2()
-        self.uri = uri
+        self.uri = redacted(uri)
         self.fps: float | None = options.fps
         self._grab_s = watch.grab
         self._index = 0
@@ -82,7 +82,7 @@ class Picamera:
             if isinstance(error, SourceError):
                 raise
             raise SourceError(
-                f"{uri}: the camera does not start ({error}); is it connected and used by no other "
+                f"{self.uri}: the camera does not start ({error}); is it connected and used by no other "
                 "program? `rpicam-hello --list-cameras` lists the cameras"
             ) from error
 

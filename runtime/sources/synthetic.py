@@ -18,7 +18,7 @@ from device_profiles.errors import SourceError
 from device_profiles.nearest import hint
 from runtime.frame import Frame
 from runtime.pixel_clock import draw_clock
-from runtime.sources._options import Policy, read_options
+from runtime.sources._options import Policy, read_options, redacted
 from runtime.sources._scenes import SCENES, SceneOptions
 
 
@@ -40,16 +40,18 @@ class Synthetic:
     def __init__(self, uri: str) -> None:
         kind = uri.removeprefix("synthetic:").partition("?")[0]
         if kind not in SCENES:
-            raise SourceError(f"{uri}: there is no scene {kind!r}; {hint(kind, SCENES)}")
+            raise SourceError(f"{redacted(uri)}: there is no scene {kind!r}; {hint(kind, SCENES)}")
         options = read_options(uri, SceneOptions)
         for name in ("width", "height", "fps", "hold", "size"):
             if not getattr(options, name) > 0:
-                raise SourceError(f"{uri}: option {name} must be positive")
+                raise SourceError(f"{redacted(uri)}: option {name} must be positive")
         if options.size > 1:
-            raise SourceError(f"{uri}: option size is a share, at most 1")
+            raise SourceError(f"{redacted(uri)}: option size is a share, at most 1")
         if SCENES[kind].clock and (options.width < 48 or options.height < 24):
-            raise SourceError(f"{uri}: a clock needs 48 x 24 pixels; ask for a larger picture")
-        self.uri = uri
+            raise SourceError(
+                f"{redacted(uri)}: a clock needs 48 x 24 pixels; ask for a larger picture"
+            )
+        self.uri = redacted(uri)
         self.live = options.live
         self.fps: float | None = options.fps
         self.count: int | None = options.frames or None
