@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from device_profiles.errors import RequestError
+from edge_sdk.cli._live import live
 from edge_sdk.cli.base import Outcome, add_model_file, model_file_options
 from edge_sdk.report import render
 
@@ -69,7 +71,8 @@ def run(arguments: argparse.Namespace) -> Outcome:
         stats=arguments.stats,
         file=replace(model_file_options(arguments), provider="cpu"),
     )
-    done = run_bundle(arguments.bundle, arguments.source, arguments.sink, options)
+    with live(sys.stderr, hidden=on_stdout and sys.stdout.isatty()) as observers:
+        done = run_bundle(arguments.bundle, arguments.source, arguments.sink, options, observers)
     report = run_report(done)
     return Outcome(report.to_json(), render(report), report.passed, quiet=on_stdout)
 
