@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from runtime.sources import Policy
 
@@ -68,6 +68,10 @@ class Intake(Generic[Item]):
                 self._ended[index] = True
             self._changed.notify_all()
 
+    def part(self, source: int) -> Part:
+        """Return what ends with `source`."""
+        return Part(self, source)
+
     def abort(self) -> None:
         """Refuse further items and throw away what is left."""
         with self._changed:
@@ -75,3 +79,17 @@ class Intake(Generic[Item]):
             for queue in self._queues:
                 queue.clear()
             self._changed.notify_all()
+
+
+class Part:
+    """What one source has of an intake."""
+
+    def __init__(self, intake: Intake[Any], source: int) -> None:
+        self._intake = intake
+        self._source = source
+
+    def finish(self) -> None:
+        """Refuse further items of the source; the reader takes what is left."""
+        self._intake.finish(self._source)
+
+    abort = finish  # what other sources gave is theirs

@@ -96,6 +96,7 @@ class Pipeline:
         self._sources: list[Source] = []
         self._outlets: list[Outlet] = []
         self._own_engine = self._options.own_engine
+        self._runner: Runner
         if isinstance(model, (Bundle, str, Path)):
             self._own_engine, self._runner = True, open_runner(model)
         else:
@@ -103,8 +104,7 @@ class Pipeline:
         self._engine = self._runner.engine
         try:
             self._decode = decoder(self._runner.task, self._runner.decoder)
-            many = isinstance(sources, Sequence) and not isinstance(sources, str)
-            for source in sources if many else [sources]:  # type: ignore[list-item,union-attr]
+            for source in _each(sources):
                 self._sources.append(open_source(source) if isinstance(source, str) else source)
             if not self._sources:
                 raise RequestError("a pipeline needs a source; name one")
@@ -235,7 +235,7 @@ class Pipeline:
 
     def _run_capture(self, number: int) -> None:
         source = self._sources[number]
-        with self._stage(None, _Part(self._intake, number)):
+        with self._stage(None, self._intake.part(number)):
             try:
                 self._read_frames(number, source)
             finally:
@@ -376,18 +376,10 @@ class Pipeline:
             self._engine.close()
 
 
-class _Part:
-    """What one source has of the intake."""
-
-    def __init__(self, intake: Intake[Frame], number: int) -> None:
-        self._intake = intake
-        self._number = number
-
-    def finish(self) -> None:
-        self._intake.finish(self._number)
-
-    def abort(self) -> None:
-        self._intake.finish(self._number)
+def _each(sources: Source | str | Sequence[Source | str]) -> Sequence[Source | str]:
+    if isinstance(sources, Sequence) and not isinstance(sources, str):
+        return sources
+    return [sources]
 
 
 def _policy(source: Source, queue: int) -> Policy:

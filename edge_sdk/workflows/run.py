@@ -126,7 +126,7 @@ def run_bundle(
     options = options or RunOptions()
     stats = StatsFile(options.stats) if options.stats else None
     service = Service.from_environment()
-    watching = [*observers, _Progress(service), *([stats] if stats else [])]
+    watching: list[Observer] = [*observers, _Progress(service), *([stats] if stats else [])]
     limits = _limits(options, watching)
     ready = _ready(bundle, options)
     with Pipeline(ready.runner, source, sinks, limits) as pipeline:
