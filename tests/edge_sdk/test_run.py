@@ -72,7 +72,7 @@ def test_a_refused_rung_is_loud(bundle: Path, digits: Digits, edge: Run, tmp_pat
     words = ["run", path, "--source", digits.heldout / "4"]
     said = edge(*words)
     assert said.code == 0
-    assert "edge-sdk run: not on onnx int8 on onnxruntime/abacus: " in said.err
+    assert "refused: onnx int8 on onnxruntime/abacus: " in said.err
     assert "on onnx fp32 on onnxruntime/cpu." in said.out.replace("\n", " ")
     (refused,) = edge(*words, "--json").json["facts"]["refused"]
     assert (refused["rung"], refused["label"]) == (0, "onnx int8 on onnxruntime/abacus")
