@@ -123,14 +123,17 @@ def _within(seconds: float, connection: socket.socket) -> Iterator[None]:
     timer = threading.Timer(seconds, expire)
     timer.daemon = True
     timer.start()
+    late = TimeoutError(f"no whole answer within {seconds:g} s (#open)")
     try:
         yield
     except (OSError, client.HTTPException) as error:
         if expired.is_set():
-            raise TimeoutError(f"no whole answer within {seconds:g} s (#open)") from error
+            raise late from error
         raise
     finally:
         timer.cancel()
+    if expired.is_set():  # headers that were cut off then look like all of them
+        raise late
 
 
 def _shut_down(connection: socket.socket) -> None:
@@ -178,7 +181,10 @@ def _path(url: SplitResult) -> str:
 
 def _moved(uri: str, location: str) -> str:
     """Return where a redirect leads, with the user if it stays on the host and in the secret."""
-    new, old = urlsplit(urljoin(uri, location)), urlsplit(uri)
+    try:
+        new, old = urlsplit(urljoin(uri, location)), urlsplit(uri)
+    except ValueError as error:
+        raise SourceError(f"{redacted(uri)}: redirects to what is no address") from error
     safe = new.hostname == old.hostname and (new.scheme == "https" or old.scheme == "http")
     if new.username or not old.username or not safe:
         return new.geturl()

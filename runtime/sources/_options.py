@@ -24,7 +24,7 @@ Options = TypeVar("Options")
 _USER = re.compile(r"(://[^/\s:@?#]*):[^\s]*@")
 _SECRET = re.compile(
     r"(?i)((?:^|[/=?&;#\s])[\w.-]*(?:pass|pwd|pw|pas|token|key|secret|auth|sig|credential)[\w.-]*\s*=\s*)"
-    r"(\"[^\"]*\"|'[^']*'|[^&;#\s]+)"
+    r"(\"[^\"]*\"|'[^']*'|(?!\*\*\*)[^&;#\s]+)"
 )
 _HEADER = re.compile(r"(?i)(authorization\W.{0,40}?\b(?:basic|bearer|digest)\s+)[^\s\"']+")
 _ISOLATION = ("thread", "process")

@@ -83,8 +83,8 @@ class Camera:
             self._capture = cv2.VideoCapture(device, backend)
         if not self._capture.isOpened():
             raise SourceError(
-                f"{self.uri}: the camera does not open; is it plugged in, free (no other program uses "
-                "it) and allowed (sudo usermod -aG video $USER, then log in again)? "
+                f"{self.uri}: the camera does not open; is it plugged in, free (no other program "
+                "uses it) and allowed (sudo usermod -aG video $USER, then log in again)? "
                 "`edge-sdk doctor` lists the cameras"
             )
         self._configure(cv2, options)

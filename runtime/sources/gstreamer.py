@@ -69,7 +69,7 @@ def pipeline(uri: str) -> str:
     options = read_options(uri, CsiOptions)
     if not options.fps or not options.width or not options.height:
         raise SourceError(f"{redacted(uri)}: options width, height and fps must be positive")
-    rate = Fraction(options.fps).limit_denominator(1001)
+    rate = _rate(options.fps)
     size = f"width={options.width},height={options.height}"
     caps = f"{size},framerate={rate.numerator}/{rate.denominator}"
     if _TEGRA.exists():
@@ -81,6 +81,12 @@ def pipeline(uri: str) -> str:
         raise SourceError(f"{redacted(uri)}: of several cameras, use picamera://{sensor} here")
     flip = f"videoflip method={options.flip} ! " if options.flip else ""
     return f"libcamerasrc ! video/x-raw,{caps} ! {flip}{_SINK}"
+
+
+def _rate(fps: float) -> Fraction:
+    """Return the rate that is meant: 29.97 is NTSC's 30000/1001, and cameras offer that alone."""
+    ntsc = Fraction(1000 * round(fps * 1.001), 1001)
+    return ntsc if abs(fps - ntsc) < 0.005 else Fraction(fps).limit_denominator(1001)
 
 
 class Pipeline:

@@ -82,8 +82,8 @@ class Picamera:
             if isinstance(error, SourceError):
                 raise
             raise SourceError(
-                f"{self.uri}: the camera does not start ({error}); is it connected and used by no other "
-                "program? `rpicam-hello --list-cameras` lists the cameras"
+                f"{self.uri}: the camera does not start ({error}); is it connected and used by no "
+                "other program? `rpicam-hello --list-cameras` lists the cameras"
             ) from error
 
     def read(self) -> Frame:
