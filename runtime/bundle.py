@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -167,19 +167,24 @@ class Bundle:
         """Return the golden set; BundleError when it does not fit the manifest."""
         return _golden(self.manifest, self.read(self.manifest.golden.file), str(self.path))
 
-    def open_engine(self, rung: int = 0, options: EngineOptions | None = None) -> Engine:
-        """Load artifact `rung` of the ladder in its engine.
+    def open_engine(
+        self,
+        rung: int = 0,
+        options: EngineOptions | None = None,
+        opened_by: Callable[[str, bytes, EngineOptions], Engine] = open_engine,
+    ) -> Engine:
+        """Load artifact `rung` of the ladder in its engine, which `opened_by` opens.
 
         Without `options` it runs on the artifact's provider; given ones are taken as they are,
         their provider too. Raises RequestError when there is no such rung, BundleError when the
-        model is not what the manifest says, and what `runtime.engines.open_engine` raises.
+        model is not what the manifest says, and what `opened_by` raises.
         """
         ladder = self.manifest.artifacts
         if not 0 <= rung < len(ladder):
             raise RequestError(f"{self.path}: has no rung {rung}; it has 0 to {len(ladder) - 1}")
         artifact = ladder[rung]
         options = options or EngineOptions(provider=artifact.provider)
-        engine = open_engine(artifact.engine, self.read(artifact.file), options)
+        engine = opened_by(artifact.engine, self.read(artifact.file), options)
         for stated, found in ((artifact.inputs, engine.inputs), (artifact.outputs, engine.outputs)):
             if not _agree(stated, found):
                 engine.close()

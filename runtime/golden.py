@@ -63,6 +63,14 @@ class GoldenSet:
                 if not np.isfinite(array).all():
                     raise DataError(f"golden output {name!r} is not finite; check the model")
 
+    def first(self, count: int) -> GoldenSet:
+        """Return the set of the first `count` frames; the arrays are views of these."""
+        reference, *artifacts = (
+            {name: array[:count] for name, array in outputs.items()}
+            for outputs in (self.reference, *self.artifacts)
+        )
+        return GoldenSet(self.frames[:count], reference, tuple(artifacts))
+
     def to_bytes(self) -> bytes:
         """Return the set as an `.npz` file; the same set gives the same bytes."""
         groups = (self.reference, *self.artifacts)

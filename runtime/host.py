@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +32,19 @@ _FLAGS = {
     "avx512_vnni": "vnni",
     "amx_int8": "amx",
 }
+# Files that change with the driver of an accelerator.
+_DRIVERS = (
+    "proc/driver/nvidia/version",
+    "sys/module/nvidia/version",
+    "etc/nv_tegra_release",  # Jetson
+    "sys/module/apex/version",  # Coral on PCIe
+    "sys/module/galcore/version",  # VeriSilicon, on NXP's i.MX 8
+    "sys/module/rknpu/version",
+)
+# The linker's own list changes whenever a package brings libraries.
+_LIBRARIES = "etc/ld.so.cache"
+# What decides which libraries and which devices a process gets to see.
+_ENVIRONMENT = ("LD_LIBRARY_PATH", "LD_PRELOAD", "CUDA_VISIBLE_DEVICES", "ONEAPI_DEVICE_SELECTOR")
 
 
 @dataclass(frozen=True)
@@ -56,3 +72,54 @@ def host(cpuinfo: Path = Path("/proc/cpuinfo")) -> Host:
                 break
     features = frozenset(_FLAGS[flag] for flag in flags if flag in _FLAGS)
     return Host(_ALIASES.get(machine, machine), features)
+
+
+def fingerprint(root: Path = Path("/")) -> dict[str, str]:
+    """Return what an engine's behaviour here depends on, beside its own files: the CPU, the
+    system and its C library, drivers, and the libraries that processes are given."""
+    cpu = host(root / "proc/cpuinfo")
+    system = os.uname()
+    return {
+        "cpu": f"{cpu.arch} {' '.join(sorted(cpu.features))} x{os.cpu_count()}",
+        "system": f"{system.sysname} {system.release}",
+        "libc": _libc(),
+        "drivers": "|".join(_content(root / name) for name in _DRIVERS),
+        "libraries": _stamp(root / _LIBRARIES),
+        "environment": "|".join(os.environ.get(name, "") for name in _ENVIRONMENT),
+    }
+
+
+def installed(packages: Sequence[str]) -> str:
+    """Return what changes when any of `packages` (import names) is installed, or updated, or
+    gets a neighbour; nothing when none is there. Imports none of them.
+
+    Not the version: two builds of one version differ, and asking for it takes 80 ms.
+    """
+    found = []
+    for name in packages:
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.origin is not None:
+            path = Path(spec.origin)
+            found.append(f"{path} {_stamp(path)} {_stamp(path.parents[1])}")
+    return "|".join(found)
+
+
+def _libc() -> str:
+    name = "CS_GNU_LIBC_VERSION"  # not on musl
+    return (os.confstr(name) if name in os.confstr_names else None) or ""
+
+
+def _content(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(4096).decode(errors="replace")
+    except OSError:  # no such driver here
+        return ""
+
+
+def _stamp(path: Path) -> str:
+    try:
+        found = path.stat()
+    except OSError:
+        return ""
+    return f"{found.st_size} {found.st_mtime_ns}"

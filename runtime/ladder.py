@@ -1,13 +1,34 @@
-"""The ladder of a bundle: take the first rung that is proven here, and say why others were not."""
+"""The ladder of a bundle as one engine: it runs on the best rung that is proven here.
+
+What a rung was refused or dropped for is kept, logged and told; nothing falls back in silence.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
-from device_profiles.errors import BundleError, EngineError, MissingError, RequestError
-from runtime.bundle import Bundle
-from runtime.engines import Engine, EngineOptions
-from runtime.golden import GoldenSet, replay
+import numpy as np
+
+from device_profiles.errors import BundleError, EdgeError, EngineError, MissingError
+from runtime.bundle import Bundle, open_bundle
+from runtime.engines import Array, Engine
+from runtime.engines._check import check_inputs
+from runtime.golden import replay
+from runtime.manifest import TensorSpec
+from runtime.rungs import LadderOptions, Opened, Rungs
+
+__all__ = ["Drop", "Ladder", "LadderOptions", "Refusal", "open_ladder"]
+
+RETRIES = 3
+"""How often a rung that was dropped is tried again before it is left alone."""
+
+_LOG = logging.getLogger("edge_sdk.ladder")
 
 
 @dataclass(frozen=True)
@@ -20,44 +41,246 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """The rung taken: its index, its open engine, and the rungs refused before it."""
+class Drop:
+    """A rung that failed while it ran: its index and label, the reason, and when (`time.time`)."""
 
     rung: int
-    engine: Engine
-    refusals: tuple[Refusal, ...]
+    label: str
+    reason: str
+    at: float
 
 
-def choose_rung(bundle: Bundle, options: EngineOptions | None = None) -> Choice:
-    """Open the rungs in order and return the first that reproduces its golden outputs here.
+def open_ladder(bundle: str | Path | Bundle, options: LadderOptions | None = None) -> Ladder:
+    """Return an engine that runs on the first rung of a bundle that is proven here, and pays.
 
-    `options` sets threads; the provider is each rung's own. Raises EngineError, with every
-    reason, when no rung is healthy, and BundleError when a file is not what the manifest says.
+    A bundle given as a path is closed with the ladder; an open one has to stay open as long, since
+    a rung may have to be opened while another runs. Raises EngineError, with every reason, when
+    no rung that `options.demand` allows is healthy, RequestError when it names a provider that the
+    bundle has no rung for, and BundleError when a file is not what the manifest says.
     """
-    refusals: list[Refusal] = []
-    golden = bundle.golden()
-    for index, artifact in enumerate(bundle.manifest.artifacts):
-        asked = replace(options or EngineOptions(), provider=artifact.provider)
-        try:
-            engine = bundle.open_engine(index, asked)
-        except BundleError:
-            raise
-        except (EngineError, MissingError, RequestError) as error:  # Request: no such engine here
-            refusals.append(Refusal(index, artifact.label, str(error)))
-            continue
-        reason = _fault(engine, bundle, golden, index)
-        if not reason:
-            return Choice(index, engine, tuple(refusals))
-        engine.close()
-        refusals.append(Refusal(index, artifact.label, reason))
-    reasons = "; ".join(f"{r.label}: {r.reason}" for r in refusals)
-    raise EngineError(f"{bundle.path}: no rung of the ladder is healthy here: {reasons}")
-
-
-def _fault(engine: Engine, bundle: Bundle, golden: GoldenSet, rung: int) -> str:
-    """Return why the engine does not reproduce its golden outputs, or nothing when it does."""
+    options = options or LadderOptions()
+    if isinstance(bundle, Bundle):
+        return Ladder(bundle, options)
+    own = open_bundle(bundle)
     try:
-        verdict = replay(engine, golden, rung, bundle.manifest.golden.tolerances[rung])
-    except EngineError as error:
-        return str(error)
-    return "" if verdict.passed else verdict.reason
+        return Ladder(own, options, owned=True)
+    except BaseException:
+        own.close()
+        raise
+
+
+class Ladder:
+    """An engine that is a whole ladder. `run` may be called from one thread, the rest from any.
+
+    `rung` is the index of the one that runs, `label` its name, `refusals` and `drops` the others;
+    `bundle` is whose they are. A rung that fails in mid-run (it says so, crashes, hangs, answers
+    with NaN) is dropped, and the run is done again on the next: no frame is lost. It is proven
+    anew after a pause, in the background, and taken back when it is healthy.
+    """
+
+    def __init__(self, bundle: Bundle, options: LadderOptions, owned: bool = False) -> None:
+        self.bundle, self._options, self._owned = bundle, options, owned
+        self._artifacts = bundle.manifest.artifacts
+        self._order = options.demand.order([a.provider for a in self._artifacts])
+        self._rungs = Rungs(bundle, options)
+        self._refused: dict[int, str] = {}
+        self._dropped: set[int] = set()
+        self._retried: dict[int, int] = {}
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._risen: tuple[int, Opened] | None = None
+        self._not_finite = 0
+        self.drops: tuple[Drop, ...] = ()
+        self._active = self._next()
+
+    @property
+    def rung(self) -> int:
+        """The index of the rung that runs."""
+        return self._active[0]
+
+    @property
+    def label(self) -> str:
+        """The name of the rung that runs."""
+        return self._artifacts[self.rung].label
+
+    @property
+    def name(self) -> str:
+        """The engine that runs."""
+        return self._engine.name
+
+    @property
+    def version(self) -> str:
+        """Its version."""
+        return self._engine.version
+
+    @property
+    def provider(self) -> str:
+        """The provider that it really runs on."""
+        return self._engine.provider
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What `run` takes."""
+        return self._engine.inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """What `run` returns."""
+        return self._engine.outputs
+
+    @property
+    def refusals(self) -> tuple[Refusal, ...]:
+        """The rungs that were tried and not taken, in the order of the ladder."""
+        found = sorted(dict(self._refused).items())
+        return tuple(Refusal(rung, self._artifacts[rung].label, why) for rung, why in found)
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        """Run once, on the next rung where the first fails. EngineError when none is left."""
+        if self._closed.is_set():
+            raise EngineError("the ladder is closed; open it again")
+        self._rise()
+        check_inputs(self.name, self.inputs, inputs)  # the caller's fault, not the rung's
+        while True:
+            try:
+                return self._answer(inputs)
+            except (EngineError, BundleError) as error:
+                self._drop(str(error))
+
+    def status(self) -> dict[str, Any]:
+        """Return what runs and what does not, as JSON-ready values; times are Unix seconds."""
+        rung, opened = self._active
+        return {
+            "name": opened.engine.name,
+            "version": opened.engine.version,
+            "provider": opened.engine.provider,
+            "rung": rung,
+            "label": self._artifacts[rung].label,
+            "isolated": opened.isolated,
+            "proven_ms": round(opened.verdict.ms, 4),
+            "demand": str(self._options.demand),
+            "refused": [asdict(refusal) for refusal in self.refusals],
+            "drops": [asdict(drop) for drop in self.drops],
+            "not_finite": self._not_finite,
+        }
+
+    def close(self) -> None:
+        """Close the rung that runs, and the bundle where the ladder opened it."""
+        self._closed.set()
+        with self._lock:
+            risen, self._risen = self._risen, None
+        if risen is not None:
+            risen[1].engine.close()
+        self._engine.close()
+        if self._owned:
+            self.bundle.close()
+
+    @property
+    def _engine(self) -> Engine:
+        return self._active[1].engine
+
+    def _answer(self, inputs: Sequence[Array]) -> list[Array]:
+        """Run the active rung; EngineError where its answer shows that it is broken."""
+        outputs = self._engine.run(inputs)
+        if _finite(outputs):
+            return outputs
+        tolerances = self.bundle.manifest.golden.tolerances[self.rung]
+        found = replay(self._engine, self.bundle.golden().first(1), self.rung, tolerances)
+        if not found.passed:
+            raise EngineError(f"it answers with NaN or infinity, and to golden {found.reason}")
+        if not self._not_finite:  # it is the model that answers so, on whatever it runs
+            text = "the model answers with NaN or infinity; see what its input is"
+            self._log(logging.WARNING, "not_finite", self.rung, text)
+        self._not_finite += 1
+        return outputs
+
+    def _next(self) -> tuple[int, Opened]:
+        """Open the best rung that is neither refused nor dropped; EngineError with every reason."""
+        for rung, again in self._candidates():
+            try:
+                opened = self._rungs.open(rung, doubted=again)
+            except (EngineError, MissingError, BundleError) as error:
+                if isinstance(error, BundleError) and not self.drops:
+                    raise
+                self._refused[rung] = str(error)
+                self._log(logging.WARNING, "refused", rung, str(error))
+            else:
+                self._refused.pop(rung, None)
+                self._log(logging.INFO, "chosen", rung, f"{opened.verdict.ms:.3g} ms a run")
+                return rung, opened
+        known = {**self._refused, **{drop.rung: drop.reason for drop in self.drops}}
+        reasons = "; ".join(f"{self._artifacts[r].label}: {known[r]}" for r in sorted(known))
+        demand = self._options.demand
+        asked = f" ({demand} was asked for)" if demand.only else ""
+        raise EngineError(
+            f"{self.bundle.path}: no rung of the ladder is healthy here{asked}: {reasons}"
+        )
+
+    def _candidates(self) -> Iterator[tuple[int, bool]]:
+        """Yield the rungs to try, and whether to doubt what is known of them."""
+        for rung in self._order:
+            if rung not in self._dropped and rung not in self._refused:
+                yield rung, False
+        # What an earlier start found does not end this one: in need it is looked at again.
+        for rung in self._order:
+            if rung not in self._dropped and self._rungs.remembered(rung):
+                yield rung, True
+
+    def _drop(self, reason: str) -> None:
+        """Leave the active rung for the next, and try it again later."""
+        rung = self.rung
+        self._engine.close()
+        self._dropped.add(rung)
+        self.drops += (Drop(rung, self._artifacts[rung].label, reason, time.time()),)
+        self._log(logging.WARNING, "dropped", rung, reason)
+        try:
+            self._active = self._next()
+        except BaseException:
+            self.close()
+            raise
+        threading.Thread(target=self._retry, args=(rung,), name="ladder-retry", daemon=True).start()
+
+    def _retry(self, rung: int) -> None:
+        """Prove a dropped rung again after pauses that double, and offer it when it is healthy."""
+        while (tries := self._retried.get(rung, 0)) < RETRIES:
+            if self._closed.wait(self._options.cooldown_s * 2**tries):
+                return
+            self._retried[rung] = tries + 1
+            try:
+                opened = self._rungs.open(rung, doubted=True)
+            except EdgeError as error:
+                self._log(logging.WARNING, "refused", rung, str(error))
+                continue
+            with self._lock:
+                late = self._closed.is_set() or self._risen is not None
+                if not late:
+                    self._risen = rung, opened
+            if late:
+                opened.engine.close()
+            return
+        self._log(logging.WARNING, "left", rung, f"it failed {RETRIES + 1} times; not tried again")
+
+    def _rise(self) -> None:
+        """Go over to a dropped rung that is healthy again."""
+        if self._risen is None:
+            return
+        with self._lock:
+            (rung, opened), self._risen = self._risen, None
+        self._dropped.discard(rung)
+        if self._order.index(rung) > self._order.index(self.rung):  # it is good to have below
+            opened.engine.close()
+            return
+        before, self._active = self._engine, (rung, opened)
+        before.close()
+        self._log(logging.WARNING, "restored", rung, "it is healthy again")
+
+    def _log(self, level: int, event: str, rung: int, reason: str) -> None:
+        facts = {"event": event, "rung": rung, "label": self._artifacts[rung].label}
+        _LOG.log(level, "%s: %s: %s", event, facts["label"], reason, extra=facts)
+
+
+def _finite(outputs: Sequence[Array]) -> bool:
+    """Say whether no number is NaN or infinite. A sum shows it, unless it overflows itself."""
+    return all(
+        output.dtype.kind != "f" or np.isfinite(output.sum()) or np.isfinite(output).all()
+        for output in outputs
+    )

@@ -26,7 +26,7 @@ from typing import Any
 from device_profiles.errors import EdgeError, EngineError
 from runtime.arena import Arena, Layout, end_of, memory
 from runtime.engines import Array, EngineOptions, open_engine
-from runtime.engines._check import check_inputs
+from runtime.engines._check import check_inputs, sample_inputs
 from runtime.manifest import TensorSpec
 
 PATIENCE_S = 60.0
@@ -55,7 +55,7 @@ class Worker:
     """
 
     def __init__(
-        self, engine: str, model: bytes, options: EngineOptions, load_s: float = PATIENCE_S
+        self, engine: str, model: bytes, options: EngineOptions, load_s: float | None = None
     ) -> None:
         self.name, self.provider = engine, options.provider
         self.run_s = PATIENCE_S
@@ -66,7 +66,8 @@ class Worker:
         self._listener.start()
         try:
             request = {"engine": engine, "options": asdict(options)}
-            facts = self._ask(request, load_s, "loaded the model")
+            patience_s = PATIENCE_S if load_s is None else load_s
+            facts = self._ask(request, patience_s, "loaded the model")
         except BaseException:
             self._end(0.0)
             raise
@@ -143,7 +144,7 @@ class Worker:
 
     def _fate(self) -> str:
         code = self._end(_FAREWELL_S)
-        return f"crashed ({signal.Signals(-code).name})" if code < 0 else f"ended with code {code}"
+        return f"ended with code {code}" if code >= 0 else f"crashed ({_signal_name(-code)})"
 
     def _words(self) -> str:
         """Return the last line that the child printed, in brackets, or nothing."""
@@ -159,12 +160,34 @@ class Worker:
             code = self._process.wait(patience_s)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            code = self._process.wait()
+            try:
+                code = self._process.wait(_FAREWELL_S)
+            except subprocess.TimeoutExpired:  # it hangs in the kernel, where no signal reaches it
+                code = -signal.SIGKILL
         self._listener.join(_FAREWELL_S)
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._arena.close()
         return code
+
+
+def try_out(engine: str, model: bytes, options: EngineOptions) -> None:
+    """Load and run `model` once, on noise, in a child process; EngineError unless that ends well.
+
+    For a model that nobody vouches for, before it is opened in our own process.
+    """
+    worker = Worker(engine, model, options)
+    try:
+        worker.run(sample_inputs(worker.inputs))
+    finally:
+        worker.close()
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # one of the real-time signals
+        return f"signal {number}"
 
 
 def _spawn(engine: str, model: bytes) -> tuple[socket.socket, Arena, subprocess.Popen[bytes]]:

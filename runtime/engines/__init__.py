@@ -5,6 +5,8 @@ Its `TRAITS` say what must be known before it is imported.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from runtime.engines.base import Array, Engine, EngineOptions, Traits
 from runtime.plugins import load
 
@@ -21,6 +23,7 @@ def open_engine(name: str, model: bytes, options: EngineOptions | None = None) -
     return engine
 
 
+@lru_cache
 def traits(name: str) -> Traits:
     """Return what the engine called `name` says of itself; RequestError when there is none."""
     found: Traits = getattr(load("runtime.engines", name), "TRAITS", Traits())

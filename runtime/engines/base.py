@@ -38,25 +38,38 @@ class Traits:
     Any of `packages` (import names) is needed, which `extra` of edge-sdk installs. `in_process` are
     the providers that are plain code for the CPU: they may run in our own process once they are
     proven. Any other gets one of its own, as a driver may crash, hang, or leave the process
-    unusable (CUDA error 700). `patience_s` holds, by provider, how long loading a model may take
-    where that is longer than elsewhere. `sample` is a small model, to try providers out with.
+    unusable (CUDA error 700). `patience_s` holds, by provider, how long loading a model or its
+    first run may take where that is longer than elsewhere.
     """
 
     packages: tuple[str, ...] = ()
     extra: str = ""
     in_process: Collection[str] = ()
     patience_s: Mapping[str, float] = field(default_factory=dict)
-    sample: bytes = b""
 
 
 class Engine(Protocol):
     """A loaded artifact. `run` takes the inputs in order and returns the outputs in order."""
 
-    name: str
-    version: str
-    provider: str
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
+    @property
+    def name(self) -> str:
+        """The interpreter's name, as in `runtime.engines`."""
+
+    @property
+    def version(self) -> str:
+        """The interpreter's version."""
+
+    @property
+    def provider(self) -> str:
+        """What it really runs on."""
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What `run` takes."""
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """What `run` returns."""
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """Run once. Arrays must have the dtype and shape of `inputs`; EngineError otherwise."""

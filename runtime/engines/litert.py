@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from device_profiles.errors import EngineError, ModelError, missing
 from device_profiles.nearest import hint
 from runtime.engines._check import check_inputs
-from runtime.engines._trial import try_out
-from runtime.engines.base import Array, Engine, EngineOptions
+from runtime.engines.base import Array, Engine, EngineOptions, Traits
 from runtime.manifest import TensorSpec
 from runtime.tflite import Quantization, Tensor, TfliteFile, read_tflite
 
@@ -43,6 +42,12 @@ KERNELS: Mapping[str, str | None] = {
 }
 _BY_PATH = "delegate:"
 
+TRAITS = Traits(
+    packages=tuple(package for package, _ in _PACKAGES),
+    extra="tflite",
+    in_process=tuple(KERNELS),
+)
+
 
 def open_engine(model: bytes, options: EngineOptions) -> Engine:
     """Load a .tflite file.
@@ -50,16 +55,16 @@ def open_engine(model: bytes, options: EngineOptions) -> Engine:
     `simulate` changes nothing: the integer arithmetic of a provider's kernels is the same function
     on every CPU, so that what runs here is what is foretold.
 
-    A delegate is tried out in a child process first, as broken ones crash. Raises MissingError
+    A delegate is tried out in a child process first, as broken ones crash; not where the process
+    may be lost (`alone`). Raises MissingError
     without an interpreter, EngineError when the file is damaged or does not load, or when the
     delegate is not there, crashes, or takes none of the operators.
     """
-    if options.provider not in KERNELS:
-        library, _ = _library(options.provider)  # what is not known or not there needs no trial
-        by_path = options.provider.startswith(_BY_PATH)
-        # The child process works in another folder.
-        provider = f"{_BY_PATH}{library}" if by_path else options.provider
-        try_out(model, replace(options, provider=provider))
+    if options.provider not in KERNELS and not options.alone:
+        from runtime.worker import try_out
+
+        _library(options.provider)  # what is not known or not there needs no trial
+        try_out(NAME, model, options)
     return LiteRtEngine(model, options)
 
 

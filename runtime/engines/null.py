@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,11 +18,13 @@ from numpy.typing import NDArray
 
 from device_profiles.errors import EngineError
 from runtime.engines._check import check_inputs
-from runtime.engines.base import Array, Engine, EngineOptions
+from runtime.engines.base import Array, Engine, EngineOptions, Traits
 from runtime.manifest import TensorSpec
 
 NAME = "null"
+TRAITS = Traits(in_process=("cpu",))
 _FEATURES = 64
+_LIMITS = ("fail_after", "crash_after", "hang_after", "nan_after")
 Floats = NDArray[np.float64]
 
 
@@ -31,9 +34,11 @@ def null_model(
     """Return the bytes of a null model.
 
     The first dimension of every tensor is the batch; in inputs, -1 is any size. `behaviour` may
-    hold `delay_ms` (time of a run), `fail_after` (successful runs before each further one raises
-    EngineError), `providers` (those it claims to run on, `["cpu"]` when left out), `seed` (another
-    seed answers differently) and `noise` (added to every answer, in the outputs' unit).
+    hold `delay_ms` (time of a run), `providers` (those it claims to run on, `["cpu"]` when left
+    out), `seed` (another seed answers differently), `noise` (added to every answer, in the
+    outputs' unit) and, after how many successful runs each further one fails: by EngineError
+    (`fail_after`), by the end of the process (`crash_after`), by never ending (`hang_after`) or by
+    answering with NaN (`nan_after`); -1 has the process end, or hang, when the model is loaded.
     """
     fields = {
         "inputs": [vars(spec) for spec in inputs],
@@ -60,7 +65,7 @@ class NullEngine:
             self.inputs = _specs(fields["inputs"], least=-1)
             self.outputs = _specs(fields["outputs"], least=1)
             self._delay_s = float(fields.get("delay_ms", 0)) / 1000
-            self._runs_left = float(fields.get("fail_after", math.inf))
+            self._limits = {limit: float(fields.get(limit, math.inf)) for limit in _LIMITS}
             self._seed = int(fields.get("seed", 0))
             self._noise = float(fields.get("noise", 0))
             providers = list(fields.get("providers", ["cpu"]))
@@ -72,23 +77,34 @@ class NullEngine:
             )
         self.provider = options.provider
         self._open = True
+        self._fail_if_due(-1)
+        self._runs = 0
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """Run once. Arrays must have the dtype and shape of `inputs`; EngineError otherwise."""
         if not self._open:
             raise EngineError("the null engine is closed; open it again")
         check_inputs(NAME, self.inputs, inputs)
-        if self._runs_left < 1:
-            raise EngineError("the null engine fails now, as its model says (fail_after)")
-        self._runs_left -= 1
+        self._fail_if_due(self._runs)
         time.sleep(self._delay_s)
         batch = len(inputs[0])
         means: Floats = np.stack([_means(array, batch) for array in inputs]).sum(axis=0)
+        if self._runs >= self._limits["nan_after"]:
+            means = means * math.nan
+        self._runs += 1
         return [self._answer(spec, means) for spec in self.outputs]
 
     def close(self) -> None:
         """Refuse further runs."""
         self._open = False
+
+    def _fail_if_due(self, runs: int) -> None:
+        if runs >= self._limits["crash_after"]:
+            os.abort()
+        while runs >= self._limits["hang_after"]:
+            time.sleep(3600)
+        if runs >= self._limits["fail_after"]:
+            raise EngineError("the null engine fails now, as its model says (fail_after)")
 
     def _answer(self, spec: TensorSpec, means: Floats) -> Array:
         shape = spec.shape[1:]

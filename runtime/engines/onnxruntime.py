@@ -9,10 +9,17 @@ from typing import Any
 from device_profiles.errors import EngineError, missing
 from device_profiles.nearest import hint
 from runtime.engines._check import check_inputs
-from runtime.engines.base import Array, Engine, EngineOptions
+from runtime.engines.base import Array, Engine, EngineOptions, Traits
 from runtime.manifest import TensorSpec
 
 NAME = "onnxruntime"
+TRAITS = Traits(
+    packages=("onnxruntime",),
+    extra="onnx",
+    in_process=("cpu",),
+    # TensorRT times its kernels while it loads a model, on a Jetson for minutes.
+    patience_s={"tensorrt": 900.0, "openvino": 120.0},
+)
 
 # Our provider -> ONNX Runtime's name and its options. TF32 would silently cut fp32 to 11 bits.
 PROVIDERS: Mapping[str, tuple[str, Mapping[str, str]]] = {

@@ -87,7 +87,7 @@ report()
 
 PROVEN = OURS.replace(
     "engine = bundle.open_engine(len(bundle.manifest.artifacts) - 1)",
-    "from runtime.ladder import choose_rung\nengine = choose_rung(bundle).engine",
+    "from runtime.ladder import open_ladder\nengine = open_ladder(bundle)",
 )
 
 

@@ -197,7 +197,7 @@ def test_a_file_that_crashes_the_interpreter_is_an_error(tmp_path: Path) -> None
                T("y", "int8", (1, 4), scale=(1e-20,), zero=(0,))]  # fmt: skip
     path = tmp_path / "net.tflite"
     path.write_bytes(build(tensors, [("ADD", (0, 0), (1,), schema.AddOptionsT())], (0,), (1,)))
-    with pytest.raises(EngineError, match=r"litert crashed \(SIGABRT\) when .* on cpu"):
+    with pytest.raises(EngineError, match=r"litert on cpu crashed \(SIGABRT\) when it loaded"):
         open_plain(path, tried=False)
 
 
