@@ -4,35 +4,35 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 import platform
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 
 from edge_sdk.report import Gate, Report, Table
+from edge_sdk.workflows.doctor_devices import (
+    SYSTEM_SITE,
+    look_at_board,
+    look_at_cameras,
+    look_at_clocks,
+    look_at_libcamera,
+    look_at_time,
+)
+from edge_sdk.workflows.doctor_providers import look_at_providers
+from edge_sdk.workflows.finding import Finding
 from runtime.host import host
 
 # Below this a bundle, its copy and the logs of a device no longer fit comfortably.
 LOW_DISK_MB = 500
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at: `level` is `ok`, `note` or `fault`; `remedy` mends it."""
-
-    name: str
-    level: str
-    detail: str
-    remedy: str = ""
-
-
-def doctor() -> Report:
-    """Look at Python, packages, CPU, camera and disk; a fault is a failed gate."""
+def doctor(root: Path = Path("/")) -> Report:
+    """Look at Python, packages, CPU, cameras, the board below `root` and the disk; a fault is a
+    failed gate."""
     findings = [finding for look in _LOOKS for finding in look()]
+    findings += [finding for look in _DEVICES for finding in look(root)]
     rows = tuple((f.name, f.level, f.detail, f.remedy) for f in findings)
     faults = [f for f in findings if f.level == "fault"]
     gates = tuple(Gate(f.name, False, f"{f.detail}: {f.remedy}") for f in faults)
@@ -130,28 +130,17 @@ def _opencv() -> list[Finding]:
     cv2 = importlib.import_module("cv2")
     build = cv2.getBuildInformation()
     line = next((text for text in build.splitlines() if "GStreamer:" in text), "")
-    streams = "with GStreamer" if "YES" in line else "without GStreamer"
-    return [Finding("opencv", "ok", f"{cv2.__version__}, {streams}")]
+    if "YES" in line:
+        return [Finding("opencv", "ok", f"{cv2.__version__}, with GStreamer")]
+    detail = f"{cv2.__version__}, without GStreamer, which csi:// and gst: need"
+    remedy = f"for those: sudo apt install python3-opencv; {SYSTEM_SITE}; no wheel of opencv in it"
+    return [Finding("opencv", "note", detail, remedy)]
 
 
 def _providers() -> list[Finding]:
     if importlib.util.find_spec("onnxruntime") is None or _broken("onnxruntime"):
         return []
-    names = importlib.import_module("onnxruntime").get_available_providers()
-    detail = ", ".join(name.removesuffix("ExecutionProvider") for name in names)
-    return [Finding("providers", "note", f"compiled in: {detail}; a list, not a proof",
-                    "edge-sdk bench BUNDLE opens each for real")]  # fmt: skip
-
-
-def _cameras() -> list[Finding]:
-    devices = sorted(Path("/dev").glob("video*"))
-    if not devices:
-        return [Finding("camera", "note", "no /dev/video*", "plug a camera in, or use a file")]
-    closed = [str(d) for d in devices if not os.access(d, os.R_OK | os.W_OK)]
-    if closed:
-        remedy = "sudo usermod -aG video $USER, then log in again"
-        return [Finding("camera", "fault", f"no permission for {', '.join(closed)}", remedy)]
-    return [Finding("camera", "ok", ", ".join(map(str, devices)))]
+    return look_at_providers()
 
 
 def _disk() -> list[Finding]:
@@ -171,6 +160,12 @@ _LOOKS: tuple[Callable[[], list[Finding]], ...] = (
     _opencv,
     _package("torch", "torch", "convert", "converts models; not needed on a device"),
     _package("onnx", "onnx", "convert", "converts models; not needed on a device"),
-    _cameras,
     _disk,
+)
+_DEVICES: tuple[Callable[[Path], list[Finding]], ...] = (
+    look_at_cameras,
+    look_at_libcamera,
+    look_at_board,
+    look_at_clocks,
+    look_at_time,
 )
