@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection, HTTPResponse
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import urlsplit
 
 import numpy as np
 
 from runtime.frame import Frame
 from runtime.sinks import Sink, SinkContext, Stamp, open_sink
+from runtime.sinks._preview import server
+from runtime.sinks._preview.feed import Feed
 from runtime.status import RunStatus, SourceState, SourceStatus
 from runtime.tasks.classify import Classification, Ranked
 
@@ -46,8 +51,17 @@ def run_status(state: SourceState = SourceState.LIVE, **changes: Any) -> RunStat
         recent=stages if live else {},
         total=stages,
         sources=(source,),
-        engine={"name": "null", "version": "1", "provider": "cpu", "rung": "null fp32"},
+        engine={
+            "name": "null",
+            "version": "1",
+            "provider": "cpu",
+            "rung": 1,
+            "label": "null fp32 on null/cpu",
+            "refused": [{"rung": 0, "label": "null fp16 on null/gpu", "reason": "no such device"}],
+            "drops": [],
+        },
         board={"temperature_c": 61.5, "throttled": False, "clock_mhz": 2400.0, "model": "none"},
+        sinks={"out.jsonl": 3},
     )
     return replace(status, **changes)
 
@@ -61,14 +75,24 @@ class Run:
     index: int = 0
 
     def __enter__(self) -> Run:
-        context = SinkContext(30.0, True, {"task": "classify"}, lambda: self.status)
-        self.sink: Sink = open_sink(self.uri, context)
+        context = SinkContext(30.0, True, {"task": "classify"}, self.tell)
+        with patch.object(server, "_TICK_S", 0.02):  # closing waits for one
+            self.sink: Sink = open_sink(self.uri, context)
         self.url: str = self.sink.url  # type: ignore[attr-defined]
         self.host, self.port = urlsplit(self.url).hostname, urlsplit(self.url).port
         return self
 
     def __exit__(self, *_error: object) -> None:
         self.sink.close()
+        assert [one.name for one in threading.enumerate() if "edge-sdk" in one.name] == []
+
+    def tell(self) -> RunStatus | None:
+        return self.status
+
+    @property
+    def feed(self) -> Feed:
+        feed: Feed = self.sink._feed  # type: ignore[attr-defined]
+        return feed
 
     def write(self, count: int = 1, **about: Any) -> None:
         for _ in range(count):
@@ -95,6 +119,13 @@ class Run:
         with socket.create_connection((self.host, self.port), timeout=30) as connection:
             connection.sendall(data)
             return read_all(connection)
+
+
+def until(condition: Callable[[], Any], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.01)
 
 
 def read_all(connection: socket.socket) -> bytes:

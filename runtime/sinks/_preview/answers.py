@@ -19,6 +19,7 @@ from runtime.sinks._preview.address import shown_cookie
 from runtime.sinks._preview.feed import Picture, Reader
 from runtime.sinks._preview.health import health
 from runtime.sinks._preview.metrics import CONTENT_TYPE, metrics_text
+from runtime.status import RunStatus
 
 if TYPE_CHECKING:
     from runtime.sinks._preview.server import Server
@@ -99,12 +100,12 @@ class Client(BaseHTTPRequestHandler):
 
     def status(self) -> None:
         """Answer with the state of the run as JSON."""
-        self._send(_JSON, json_text(self._state()).encode())
+        self._send(_JSON, json_text(self._state(self.server.feed.status())).encode())
 
     def metrics(self) -> None:
         """Answer in Prometheus' text format."""
         text = metrics_text(self.server.feed.status(), self.server.feed.watchers)
-        self._send(CONTENT_TYPE, text.encode())
+        self._send(CONTENT_TYPE, text.encode(errors="replace"))
 
     def health(self) -> None:
         """Answer 200 where all is well and 503 where not, with the reasons as JSON."""
@@ -143,7 +144,8 @@ class Client(BaseHTTPRequestHandler):
         feed = self.server.feed
         with feed.reading() as reader:
             history = _event("history", json_text(feed.points()))
-            self.wfile.write(b"retry: 2000\n\n" + history + self._status_event())
+            now = self._status_event(feed.status())
+            self.wfile.write(b"retry: 2000\n\n" + history + now)
             while not feed.closed:
                 self.wfile.write(self._news(reader))
         self.wfile.write(_event("end", "{}"))
@@ -152,18 +154,16 @@ class Client(BaseHTTPRequestHandler):
         news = reader.read(_AGAIN_S)
         pieces = [_event("missed", str(news.missed))] if news.missed else []
         pieces += [_event("", record) for record in news.records]
-        pieces += [self._status_event()] if news.points else []
+        pieces += [self._status_event(self.server.feed.noted)] if news.points else []
         return b"".join(pieces) or b": waiting\n\n"
 
-    def _status_event(self) -> bytes:
+    def _status_event(self, status: RunStatus | None) -> bytes:
         points = self.server.feed.points()
-        return _event(
-            "status", json_text({**self._state(), "point": points[-1] if points else None})
-        )
+        point = points[-1] if points else None
+        return _event("status", json_text({**self._state(status), "point": point}))
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self, status: RunStatus | None) -> dict[str, Any]:
         feed, now = self.server.feed, time.monotonic_ns()
-        status = feed.status()
         run = status.to_json() if status else None
         for source in run["sources"] if run else ():
             source["since_s"] = round((now - source.pop("since_ns")) / 1e9, 3)
@@ -246,8 +246,11 @@ _PATHS: dict[str, Callable[[Client], None]] = {
 
 @lru_cache
 def _page() -> tuple[bytes, str]:
-    """Return the page and its policy: its own script and style, and nothing from elsewhere."""
-    html = files("runtime.sinks._preview").joinpath("page.html").read_text(encoding="utf-8")
+    """Return the page, scripts and style in it, and its policy: nothing else runs or is loaded."""
+    html = _text("page.html")
+    for tag, name, kind in re.findall(r'(<(?:link|script)[^>]*="(\w+\.(css|js))".*>)', html):
+        inside = "style" if kind == "css" else "script"
+        html = html.replace(tag, f"<{inside}>{_text(name)}</{inside}>")
     policy = [
         "default-src 'none'; img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; "
         "form-action 'none'; frame-ancestors 'none'",
@@ -255,6 +258,10 @@ def _page() -> tuple[bytes, str]:
         f"style-src {_hashes(re.findall('<style>(.*?)</style>', html, re.DOTALL))}",
     ]
     return html.encode(), "; ".join(policy)
+
+
+def _text(name: str) -> str:
+    return files("runtime.sinks._preview").joinpath(name).read_text(encoding="utf-8")
 
 
 def _hashes(texts: Iterable[str]) -> str:
@@ -270,7 +277,7 @@ def _event(name: str, data: str) -> bytes:
 def _about(picture: Picture) -> dict[str, str]:
     """Return what a picture is of, as headers."""
     return {
-        "X-Source": quote(picture.source, safe=":/?&=,"),
+        "X-Source": quote(picture.source, safe=":/?&=,", errors="replace"),
         "X-Index": str(picture.index),
         "X-Age-Ms": str(round(picture.age_s() * 1e3)),
     }

@@ -7,6 +7,7 @@ they come back; nobody waits for them.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -27,6 +28,8 @@ from runtime.sinks._preview.address import Look
 from runtime.sinks.base import Record, SinkContext, Stamp
 from runtime.status import RunStatus, SourceState
 from runtime.tasks.base import Result
+
+_LOG = logging.getLogger("edge_sdk.preview")
 
 _RECORDS = 64
 """A reader of records who is further behind than this has missed the older ones."""
@@ -76,7 +79,8 @@ class Feed:
     def __init__(self, context: SinkContext, look: Look) -> None:
         self.look = look
         self.facts = dict(context.facts)
-        self.status = context.status
+        self._status = context.status
+        self._complained = False
         self._changed = threading.Condition()
         self._pictures: dict[str, Picture] = {}
         self._serial = 0
@@ -86,6 +90,7 @@ class Feed:
         self.watchers = 0
         self._points: deque[dict[str, Any]] = deque(maxlen=_POINTS)
         self._pointed = 0
+        self.noted: RunStatus | None = None
         self._next_point = time.monotonic()
         self._opened = self._written = time.monotonic()
         self._closed = threading.Event()
@@ -105,6 +110,16 @@ class Feed:
         """How many results came."""
         return self._serial
 
+    def status(self) -> RunStatus | None:
+        """Return the state of the run now; None where it cannot tell, which is logged once."""
+        try:
+            return self._status()
+        except Exception:  # noqa: BLE001 - whatever it is, the rest is still to be seen
+            if not self._complained:
+                _LOG.exception("the run cannot tell its state", extra={"event": "preview_error"})
+            self._complained = True
+            return None
+
     def put(self, frame: Frame, result: Result, stamp: Stamp) -> None:
         """Take one result; its record is made into JSON only while somebody reads them."""
         text = json_text(Record.of(frame, result, stamp).to_json()) if self._readers else ""
@@ -118,12 +133,12 @@ class Feed:
             self._changed.notify_all()
 
     def tick(self) -> None:
-        """Note the state of the run once a second; called more often than that."""
+        """Note the state of the run once a second, for all readers; called more often than that."""
         now = time.monotonic()
         if now < self._next_point:
             return
         self._next_point = now + _POINT_S
-        status = self.status()
+        self.noted = status = self.status()
         with self._changed:
             if status is not None:
                 self._points.append(_point(status, now))
@@ -248,4 +263,5 @@ def _point(status: RunStatus, now: float) -> dict[str, Any]:
         "age_p99": age.get("p99_ms"),
         "stages": stages,
         "temperature": status.board.get("temperature_c"),
+        "throttled": bool(status.board.get("throttled")),
     }

@@ -68,14 +68,20 @@ def _single(name: str, text: str, value: float, kind: str = "gauge") -> _Family:
 
 
 def _run(status: RunStatus) -> Iterator[_Family]:
-    names = ("name", "version", "provider", "rung")
-    engine = {name: status.engine[name] for name in names if name in status.engine}
-    yield _Family("engine_info", "gauge", "What really runs.", (_Sample(engine, 1),))
+    engine = status.engine
+    facts = {name: engine[name] for name in ("name", "version", "provider") if name in engine}
+    rung = {"rung": engine.get("label", engine["rung"])} if "rung" in engine else {}
+    yield _Family("engine_info", "gauge", "What really runs.", (_Sample({**facts, **rung}, 1),))
+    refused, dropped = (len(engine.get(key) or ()) for key in ("refused", "drops"))
+    yield _single("engine_refused_rungs", "Rungs that are not used here.", refused)
+    yield _single("engine_drops_total", "Rungs that failed in mid-run.", dropped, "counter")
     yield _single("run_seconds", "Time since the start of the run.", status.seconds)
     yield _single("frames_total", "Frames captured.", status.frames, "counter")
     yield _single("results_total", "Results delivered.", status.results, "counter")
-    dropped = (_Sample({"reason": why}, count) for why, count in status.dropped.items())
-    yield _Family("frames_dropped_total", "counter", "Frames without a result.", tuple(dropped))
+    lost = (_Sample({"reason": why}, count) for why, count in status.dropped.items())
+    yield _Family("frames_dropped_total", "counter", "Frames without a result.", tuple(lost))
+    late = (_Sample({"sink": sink}, count) for sink, count in status.sinks.items())
+    yield _Family("sink_skipped_total", "counter", "Results a sink had no time for.", tuple(late))
     yield _single("results_per_second", "Rate of results in the last interval.", status.fps)
 
 
@@ -116,12 +122,15 @@ def _sources(status: RunStatus) -> Iterator[_Family]:
 
 def _board(board: Mapping[str, Any]) -> Iterator[_Family]:
     """Whatever is a number or a yes or no, in the base unit that its name ends with."""
+    seen = set()
     for key, value in board.items():
         if isinstance(value, (bool, int, float)) and key.isidentifier() and key.isascii():
             stem, _, unit = key.lower().rpartition("_")
             suffix, factor = _UNITS.get(f"_{unit}", ("", 1.0)) if stem else ("", 1.0)
             name = f"board_{stem}{suffix}" if suffix else f"board_{key.lower()}"
-            yield _single(name, "Health of the board.", value * factor)
+            if name not in seen:  # one value may be told in two units
+                yield _single(name, "Health of the board.", value * factor)
+            seen.add(name)
 
 
 def _escaped(value: Any) -> str:

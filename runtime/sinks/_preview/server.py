@@ -18,7 +18,7 @@ from runtime.sinks._preview.feed import Feed
 
 _LOG = logging.getLogger("edge_sdk.preview")
 
-CLIENTS = 32
+CLIENTS = 64
 """Connections at a time; further ones are told to come later."""
 REQUEST_S = 10.0
 """How long a client may take to ask."""
@@ -40,7 +40,7 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
     block_on_close = False  # its list of threads leaves daemons out; `close` waits for them
-    request_queue_size = 16
+    request_queue_size = 128
 
     def __init__(self, address: Address, feed: Feed) -> None:
         self.address = address
