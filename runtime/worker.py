@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import resource
 import select
 import signal
@@ -20,6 +21,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
 
@@ -39,6 +41,7 @@ KEPT = 64
 _FAREWELL_S = 2.0  # for an idle child to free what it holds and to end by itself
 _MESSAGE = 1 << 18  # more than the kernel lets through in one piece (net.core.wmem_default)
 _TAIL = 4096
+_COLOUR = re.compile("\x1b\\[[0-9;]*m")
 _CHILD = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from runtime.worker import serve; serve(*map(int, sys.argv[2:]))"
@@ -148,9 +151,9 @@ class Worker:
 
     def _words(self) -> str:
         """Return the last line that the child printed, in brackets, or nothing."""
-        lines = self._said.decode(errors="replace").splitlines()
+        lines = _COLOUR.sub("", self._said.decode(errors="replace")).splitlines()
         last = next((line for line in map(str.strip, reversed(lines)) if line), "")
-        words = "".join(c if c.isprintable() else "?" for c in last)[-300:]
+        words = "".join(c if c.isprintable() else "?" for c in last)[:500]
         return f" (it printed: {words})" if words else ""
 
     def _end(self, patience_s: float) -> int:
@@ -192,25 +195,29 @@ def _signal_name(number: int) -> str:
 
 def _spawn(engine: str, model: bytes) -> tuple[socket.socket, Arena, subprocess.Popen[bytes]]:
     """Start a child that gets `model`; EngineError when the system does not let us."""
-    try:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        arena = Arena(memory())
-        with theirs, memory() as file:
-            file.write(model)
-            fds = (theirs.fileno(), file.fileno(), arena.file.fileno())
-            process = subprocess.Popen(
-                # It finds modules where we do.
-                [sys.executable, "-c", _CHILD, json.dumps(sys.path), *map(str, fds)],
-                stdin=subprocess.PIPE,  # its end tells the child that we are gone
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                pass_fds=fds,
-            )
-    except OSError as error:
-        raise EngineError(
-            f"cannot start a process for {engine} ({error.strerror}); see the limits on "
-            "processes, open files and memory"
-        ) from error
+    with ExitStack() as kept:
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            kept.callback(ours.close)
+            with theirs, memory() as file:
+                arena = Arena(memory())
+                kept.callback(arena.close)
+                file.write(model)
+                fds = (theirs.fileno(), file.fileno(), arena.file.fileno())
+                process = subprocess.Popen(
+                    # It finds modules where we do.
+                    [sys.executable, "-c", _CHILD, json.dumps(sys.path), *map(str, fds)],
+                    stdin=subprocess.PIPE,  # its end tells the child that we are gone
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    pass_fds=fds,
+                )
+        except OSError as error:
+            raise EngineError(
+                f"cannot start a process for {engine} ({error.strerror}); see the limits on "
+                "processes, open files and memory"
+            ) from error
+        kept.pop_all()
     return ours, arena, process
 
 
