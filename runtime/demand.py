@@ -9,6 +9,7 @@ from device_profiles.errors import RequestError
 from device_profiles.nearest import hint
 
 AUTO = "auto"
+_WAYS = ("prefer", "require")
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,8 @@ def parse_demand(text: str) -> Demand:
     Providers may hold a colon themselves (`delegate:PATH`). RequestError for anything else.
     """
     word, colon, provider = text.strip().partition(":")
-    if word == AUTO and not colon:
-        return Demand()
-    if word not in ("prefer", "require"):
-        word, provider = "require", text.strip()
-    if not provider or provider.startswith(":"):
+    if word not in (AUTO, *_WAYS):
+        word, colon, provider = "require", ":", text.strip()
+    if bool(provider) != bool(colon) or (word == AUTO) == bool(colon):
         raise RequestError(f"{text!r} names no provider; give auto, prefer:cuda or require:cuda")
-    return Demand(provider, word == "require")
+    return Demand(provider, only=word == "require")

@@ -76,13 +76,6 @@ class Verdicts:
             if self._path is not None:
                 _write(self._path, self._known)
 
-    def drop(self, rung: int) -> None:
-        """Forget what is known of a rung, here; the file is left to the next `put`."""
-        with self._lock:
-            names = [name for name in self._known if name.startswith(f"{rung}:")]
-            for name in names:
-                del self._known[name]
-
 
 def _name(rung: int, key: Mapping[str, Any]) -> str:
     text = json.dumps(key, sort_keys=True)

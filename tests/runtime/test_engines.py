@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from device_profiles.errors import EngineError, MissingError, RequestError
-from runtime.engines import EngineOptions, open_engine
+from runtime.engines import EngineOptions, open_engine, traits
 from runtime.engines import onnxruntime as module
 from runtime.engines.null import null_model
 from runtime.manifest import TensorSpec
@@ -17,6 +19,7 @@ from runtime.manifest import TensorSpec
 onnx = pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")
 
+ROOT = Path(__file__).resolve().parents[2]
 IMAGE = np.arange(48, dtype=np.uint8).reshape(1, 4, 4, 3)
 NULL_INPUTS = [TensorSpec("image", "uint8", (-1, 4, 4, 3))]
 NULL_OUTPUTS = [TensorSpec("y", "float32", (-1, 5))]
@@ -258,6 +261,29 @@ def test_the_null_engine_fails_and_delays_as_told() -> None:
     assert time.perf_counter() - start >= 0.04
     with pytest.raises(EngineError, match="fail_after"):
         engine.run([IMAGE])
+
+
+def test_the_null_engine_answers_with_nan_as_told() -> None:
+    engine = open_engine("null", null_model(NULL_INPUTS, NULL_OUTPUTS, nan_after=1))
+    assert np.isfinite(engine.run([IMAGE])[0]).all()
+    assert np.isnan(engine.run([IMAGE])[0]).all()
+    with pytest.raises(EngineError, match="fail_after"):
+        open_engine("null", null_model(NULL_INPUTS, NULL_OUTPUTS, fail_after=-1))
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "litert", "null"])
+def test_every_engine_says_what_is_to_be_known_before_it_is_imported(name: str) -> None:
+    """The interpreter is not imported, and plain code for the CPU is what it names."""
+    code = (
+        "import sys\n"
+        "from runtime.engines import traits\n"
+        f"found = traits({name!r})\n"
+        "assert 'cpu' in found.in_process, found\n"
+        "assert not {'onnxruntime', 'ai_edge_litert', *found.packages} & set(sys.modules)\n"
+        "assert all(seconds > 60 for seconds in found.patience_s.values())\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+    assert not {"cuda", "tensorrt", "openvino", "edgetpu"} & set(traits(name).in_process)
 
 
 def test_the_null_engine_answers_by_seed_and_noise() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import platform
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from device_profiles.sections import FEATURES
-from runtime.host import _FLAGS, Host, host
+from runtime.host import _FLAGS, Host, fingerprint, host, installed
 
 PI_5 = """\
 processor\t: 0
@@ -94,3 +96,43 @@ def test_hosts_and_profiles_use_the_same_words() -> None:
 def test_this_machine() -> None:
     here = host()
     assert here.features <= set(FEATURES.get(here.arch, ()))
+
+
+def test_a_fingerprint_changes_with_what_engines_depend_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LD_LIBRARY_PATH", raising=False)
+    assert fingerprint() == fingerprint()
+    seen = [fingerprint(tmp_path)]
+    for name, content in {
+        "proc/cpuinfo": PI_5,
+        "proc/driver/nvidia/version": "NVRM version: 570.1",
+        "etc/ld.so.cache": "libraries",
+    }.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+        seen.append(fingerprint(tmp_path))
+    (tmp_path / "proc/driver/nvidia/version").write_text("NVRM version: 580.1")
+    seen.append(fingerprint(tmp_path))
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/cuda")
+    seen.append(fingerprint(tmp_path))
+    assert all(a != b for a, b in pairwise(seen))
+
+
+def test_installed_packages_are_told_apart_without_importing_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert installed(["no_such_package"]) == ""
+    assert installed([]) == ""
+    package = tmp_path / "bomb"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    first = installed(["no_such_package", "bomb"])
+    assert str(package) in first
+    (tmp_path / "bomb-2.dist-info").mkdir()  # a neighbour, or another version
+    os.utime(tmp_path, ns=(1, 1))
+    second = installed(["bomb"])
+    (package / "__init__.py").write_text("raise SystemExit('imported again')")
+    assert len({first, second, installed(["bomb"])}) == 3
