@@ -186,6 +186,7 @@ def test_what_is_not_installed_is_not_waited_for(make: Make) -> None:
         (None, "the stream ended"),
         (SourceError("fake: unplugged"), "fake: unplugged"),
         (RuntimeError("bad\nthing"), r"RuntimeError\('bad"),
+        (SystemExit(3), r"SystemExit\(3\)"),
     ],
 )
 def test_a_source_that_ends_or_fails_is_opened_again(step: Any, reason: str, make: Make) -> None:
@@ -222,6 +223,30 @@ def test_a_read_that_hangs_goes_stale_and_is_left_behind(make: Make) -> None:
     second.give()
     assert read(source).index == 2
     assert source.status().reconnects == 1
+
+
+def test_a_camera_slower_than_it_says_is_met_with_more_patience(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watched, "_STALE_S", 0.1)
+    source, port = make(SourceOptions(retry_cap=0.01), Port(lambda: Line(fps=100.0)))
+    patience = []
+    for _ in range(5):
+        line = port.next()
+        line.give()
+        read(source)
+        began = time.monotonic()
+        until(lambda: not port.lines.empty(), "another connection")
+        patience.append(time.monotonic() - began)
+        line.steps.put(None)  # it hung, and returns
+    # 0.15 s, doubled up to eight times; what is measured can only be longer.
+    assert all(wait >= 0.14 * 2 ** min(n, 3) for n, wait in enumerate(patience))
+    line = port.next()
+    for _ in range(4):
+        line.give()
+        read(source)
+    until(lambda: not port.lines.empty(), "another connection")
+    assert source._slow == 0  # it gave more than a few: it is no slow one
 
 
 def test_a_freeze_shorter_than_our_patience_keeps_the_connection(
@@ -374,7 +399,7 @@ def test_close_returns_whatever_hangs(where: str, make: Make) -> None:
         line = port.next()
         line.give()
         line.give()
-        until(lambda: line.steps.empty())
+        until(line.steps.empty)
     start = time.monotonic()
     source.close()
     source.close()
