@@ -18,6 +18,9 @@ from runtime.status import RunStatus, SourceState, SourceStatus
 from runtime.telemetry import StageTimes
 
 
+SHORTEST_LAP_S = 0.2
+
+
 class Health(Protocol):
     """The health of a board at one moment."""
 
@@ -177,9 +180,10 @@ class RunState:
         """End an interval: return its status, with the health of the board read anew."""
         now, results = time.monotonic(), self.results
         since, before = self._lap
-        self._fps = (results - before) / (now - since) if now > since else 0.0
-        self._lap = (now, results)
-        self._recent = self._times.lap()
+        if now - since >= SHORTEST_LAP_S:  # what is left over at the end says nothing
+            self._fps = (results - before) / (now - since)
+            self._lap = (now, results)
+            self._recent = self._times.lap()
         if self._options.board is not None:
             health = self._options.board()
             self._board = health.to_json()
