@@ -74,6 +74,8 @@ def find(name: str) -> Head:
 
     Raises RequestError when there is none, or the file does not run.
     """
+    if not isinstance(name, str):
+        raise RequestError(f"a decoder's name must be a text, not {name!r:.50}")
     if ":" not in name:
         module = load(_PACKAGE, name)
         return Head(name, module.decode, module.OPTIONS)

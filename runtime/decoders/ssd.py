@@ -40,7 +40,7 @@ OPTIONS: Options = {
     "strides": [8, 16, 32, 64],
     "priors": [[10, 16, 24], [32, 48], [64, 96], [128, 192, 256]],
     "variances": [0.1, 0.2],
-    "clip": True,
+    "clip_priors": True,
 }
 Sizes = tuple[tuple[float, float], ...]
 Level = tuple[int, int, Sizes]
@@ -52,7 +52,7 @@ def decode(outputs: Sequence[Array], context: TaskContext, options: Options) -> 
     if len(outputs) == 4:
         return _post_processed(outputs, context, options)
     offsets, scores = split("ssd", outputs)
-    priors = _priors(_levels(context, options), options["clip"])
+    priors = _priors(_levels(context, options), options["clip_priors"])
     if len(priors) != len(offsets):
         raise RequestError(
             f"decoder ssd: the model gives {len(offsets)} boxes, strides and priors make "

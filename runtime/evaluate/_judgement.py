@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from runtime.evaluate._intervals import Interval
@@ -18,8 +18,8 @@ class Judgement:
 
     `reference` and `artifact` hold the figures by key, and `drop` what was lost of the first, by
     its name `metric`; all None without ground truth. `agreement` is a share of 1, None where there
-    was nothing to agree on. `outputs` are the differences before anything is decoded. See
-    `base.Result.to_json`.
+    was nothing to agree on. `outputs` are the differences before anything is decoded. `more` is
+    what else the JSON has, beside `base.Result.to_json`.
     """
 
     n: int
@@ -29,11 +29,14 @@ class Judgement:
     drop: Interval | None
     agreement: Interval | None
     outputs: tuple[OutputDifference, ...]
+    more: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON-ready values."""
+        own = {key: value for key, value in vars(self).items() if key != "more"}
         return {
-            **vars(self),
+            **self.more,
+            **own,
             "reference": _figures(self.reference),
             "artifact": _figures(self.artifact),
             "drop": self.drop.to_json() if self.drop else None,

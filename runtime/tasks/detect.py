@@ -20,10 +20,17 @@ from runtime.tasks.base import Array, Decode, Follow, TaskContext
 from runtime.tracking import Tracker
 
 EVALUATION = "detection"
-OPTIONS: Mapping[str, Any] = {"score": 0.25, "iou": 0.45, "max": 100, "class_wise": True}
+OPTIONS: Mapping[str, Any] = {
+    "score": 0.25,
+    "iou": 0.45,
+    "max": 100,
+    "class_wise": True,
+    "clip": True,
+}
 """What every decoder takes: the least `score` that is shown; the intersection over union (`iou`)
-above which the better of two boxes goes alone, among boxes of one class when `class_wise`; and how
-many boxes there are at the `max`. The values are those of YOLOv5's detect.py, but for the last."""
+above which the better of two boxes goes alone, among boxes of one class when `class_wise`; how
+many boxes there are at the `max`; and whether they are cut at the edges of the frame (`clip`). The
+values are those of YOLOv5's detect.py, but for `max`."""
 
 
 @dataclass(frozen=True)
@@ -180,13 +187,15 @@ def _chosen(
     kept = strongest(boxes, scores, groups, options["iou"], options["max"])
     place = placement(context.frame_height, context.frame_width, context.contract)
     scale, offset = (place.scale_x, place.scale_y), (place.offset_x, place.offset_y)
-    size = context.frame_width, context.frame_height
-    corners = np.clip(boxes[kept].reshape(-1, 2, 2) * scale + offset, 0, size).reshape(-1, 4)
+    corners = boxes[kept].reshape(-1, 2, 2) * scale + offset
+    if options["clip"]:
+        corners = np.clip(corners, 0, (context.frame_width, context.frame_height))
     points: list[Any] = [()] * len(kept)
     if found.points is not None:
         landmarks = np.asarray(found.points, np.float64)[likely[kept]] * scale + offset
         points = [tuple(map(tuple, one)) for one in landmarks.tolist()]
-    rows = zip(classes[kept].tolist(), scores[kept].tolist(), corners.tolist(), points, strict=True)
+    sides = corners.reshape(-1, 4).tolist()
+    rows = zip(classes[kept].tolist(), scores[kept].tolist(), sides, points, strict=True)
     items = []
     for index, score, (left, top, right, bottom), marks in rows:
         if right > left and bottom > top:  # else it lies in the bars of a letterbox

@@ -1,16 +1,13 @@
-"""Ids of things: through movement, occlusion, missing frames; and the assignment by itself."""
+"""Ids of things: through movement, occlusion, missing frames."""
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
-import pytest
 
 from runtime.sources import open_source
 from runtime.tasks import follower
 from runtime.tasks.detect import Detection, Detections
-from runtime.tracking import KEEP_S, SURE, Tracker, assign
+from runtime.tracking import KEEP_S, SURE, Tracker
 
 FRAME = 1_000_000_000 // 30
 
@@ -35,29 +32,6 @@ class Scene:
         return self.tracker.update(
             boxes, np.full(count, score), np.full(count, index, np.int64), self.now
         )
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (3, 3), (2, 5), (5, 2), (5, 5), (0, 3), (3, 0)])
-@pytest.mark.parametrize("seed", range(4))
-def test_the_best_assignment(shape: tuple[int, int], seed: int) -> None:
-    """Against every assignment that there is."""
-    rng = np.random.default_rng(seed)
-    worth = rng.random(shape) * (rng.random(shape) > 0.4)
-    pairs = assign(worth)
-    rows, columns = [row for row, _ in pairs], [column for _, column in pairs]
-    assert len(set(rows)) == len(rows)
-    assert len(set(columns)) == len(columns)
-    assert all(worth[pair] > 0 for pair in pairs)
-    wide = worth if shape[0] <= shape[1] else worth.T
-    best = max(
-        sum(wide[row, column] for row, column in enumerate(chosen))
-        for chosen in itertools.permutations(range(wide.shape[1]), wide.shape[0])
-    )
-    assert sum(worth[pair] for pair in pairs) == pytest.approx(best)
-
-
-def test_an_assignment_that_is_not_greedy() -> None:
-    assert sorted(assign(np.array([[0.9, 0.8], [0.8, 0.0]]))) == [(0, 1), (1, 0)]
 
 
 def test_ids_stay_while_things_move() -> None:
