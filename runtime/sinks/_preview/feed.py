@@ -258,7 +258,7 @@ def _point(status: RunStatus, now: float) -> dict[str, Any]:
     return {
         "at": round(now, 2),
         "state": max(states, key=_WORST_LAST.index).value if states else None,
-        "fps": status.fps,
+        "fps": status.fps if status.seconds >= _POINT_S else None,  # no interval has ended yet
         "age_p50": age.get("p50_ms"),
         "age_p99": age.get("p99_ms"),
         "stages": stages,

@@ -21,7 +21,7 @@ function renderTiles(run) {
   const age = run.recent.age || {}, board = run.board || {};
   const [value, unit] = ms(age.p99_ms).split(" ");
   setBig($("age"), value, unit || "");
-  setText($("age-more"), `p50 ${ms(age.p50_ms)}, whole run ${ms(run.total.age?.p99_ms)}`);
+  setText($("age-more"), `p50 ${ms(age.p50_ms)}, run ${ms(run.total.age?.p99_ms)}`);
   setBig($("fps"), number(run.fps, 1), "/s");
   const limit = isNumber(board.limit_fps) ? `held to ${number(board.limit_fps, 1)}: ${words(board.limit_reason)}` : "";
   setText($("fps-more"), limit || `${number(run.results)} results in ${duration(run.seconds)}`, Boolean(limit));

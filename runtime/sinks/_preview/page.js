@@ -90,7 +90,7 @@ function showState(screen) {
   setText(screen.why, why);
   const facts = [];
   if (screen.index !== null) facts.push(`${screen.canvas.width} × ${screen.canvas.height}`);
-  if (age !== null && !old) facts.push(`${ms(Math.round(age / 10) * 10)} old`);
+  if (age !== null && !old) facts.push(`${age < 1000 ? ms(Math.round(age / 10) * 10) : duration(age / 1e3)} old`);
   if (source?.reconnects) facts.push(counted(source.reconnects, "reconnect"));
   setText(screen.facts, facts.join(" · "));
   const label = `Live picture of ${screen.uri || "the source"}, ${name}`;
