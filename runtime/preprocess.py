@@ -281,34 +281,35 @@ class _Picture:
 
 
 class _Tiles:
-    """Writes frames of one shape as tiles; what is enlarged has the model's channels by then."""
+    """Writes frames of one shape as tiles.
+
+    A picture is enlarged in its own colours: luma has less of their rounding than they have.
+    """
 
     def __init__(self, frame: Shape, contract: InputContract) -> None:
-        height, width, channels = *frame[:2], contract.channels
-        tiles = tiling(height, width, contract)
+        tiles = tiling(frame[0], frame[1], contract)
         self._corners = [
             (row.start, column.start) for row in tiles.rows for column in tiles.columns
         ]
-        self._colored = self._enlarged = self._reflected = None
-        if frame[2] != channels:
-            self._colored = np.empty((height, width, channels), np.uint8)
+        size, channels = (tiles.height, tiles.width), contract.channels
+        self._enlarged = self._colored = self._reflected = None
         if contract.upscale > 1:
-            rows, columns = (Cut(size, 0, size) for size in (tiles.height, tiles.width))
-            self._enlarged = np.empty((len(rows), len(columns), channels), np.uint8)
-            self._resize = _resizer(
-                (height, width, channels), rows, columns, contract.interpolation
-            )
+            rows, columns = (Cut(side, 0, side) for side in size)
+            self._enlarged = np.empty((*size, frame[2]), np.uint8)
+            self._resize = _resizer(frame, rows, columns, contract.interpolation)
+        if frame[2] != channels:
+            self._colored = np.empty((*size, channels), np.uint8)
         if tiles.height < contract.height or tiles.width < contract.width:
-            size = max(tiles.height, contract.height), max(tiles.width, contract.width)
-            self._reflected = np.empty((*size, channels), np.uint8)
+            whole = max(tiles.height, contract.height), max(tiles.width, contract.width)
+            self._reflected = np.empty((*whole, channels), np.uint8)
 
     def __call__(self, image: Pixels, out: Pixels) -> None:
-        if self._colored is not None:
-            _recolor(image, self._colored)
-            image = self._colored
         if self._enlarged is not None:
             self._resize(image, self._enlarged)
             image = self._enlarged
+        if self._colored is not None:
+            _recolor(image, self._colored)
+            image = self._colored
         if self._reflected is not None:
             _reflect(image, self._reflected)
             image = self._reflected
