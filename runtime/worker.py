@@ -125,7 +125,7 @@ class Worker:
         except TimeoutError:
             self._end(0.0)
             raise EngineError(
-                f"{where} did not end within {patience_s:g} s when it {doing}{self._words()}; see "
+                f"{where} did not end within {patience_s:.3g} s when it {doing}{self._words()}; see "
                 "that the device answers and that the model is right for it"
             ) from None
         except OSError:  # the child ended, and has its own words for it
