@@ -1,8 +1,8 @@
 """Sink: results to a broker, `mqtt://user:password@host:1883/topic`, or `mqtts://` over TLS.
 
-Each result is published as JSON to the topic; `online` or `offline` stays retained in
-`topic/status`, also when this program dies. Options: qos (0 or 1), ca (file of the broker's
-authority, for mqtts).
+Each result is published as JSON to the topic, with its source and what it ran on; `online` or
+`offline` stays retained in `topic/status`, also when this program dies. Options: qos (0 or 1), ca
+(file of the broker's authority, for mqtts).
 """
 
 from __future__ import annotations

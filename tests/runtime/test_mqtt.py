@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,18 +21,11 @@ from device_profiles.errors import MissingError, OutputError
 from runtime.sinks import mqtt as module
 from runtime.sinks import open_sink
 from runtime.sinks.mqtt import Mqtt
-from tests.runtime.preview_cases import RESULT, STAMP, frame
+from tests.runtime.preview_cases import RESULT, STAMP, frame, until
 
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
 broker_needed = pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed")
 PASSWORD = "p@ss/w0rd"
-
-
-def until(condition: Callable[[], Any], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.01)
 
 
 class Broker:
