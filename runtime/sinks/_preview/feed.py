@@ -114,9 +114,10 @@ class Feed:
         """Return the state of the run now; None where it cannot tell, which is logged once."""
         try:
             return self._status()
-        except Exception:  # noqa: BLE001 - whatever it is, the rest is still to be seen
+        except Exception as error:  # noqa: BLE001 - whatever it is, the rest is still to be seen
             if not self._complained:
-                _LOG.exception("the run cannot tell its state", extra={"event": "preview_error"})
+                facts = {"event": "preview_error"}
+                _LOG.error("the run cannot tell its state (%r)", error, extra=facts, exc_info=error)
             self._complained = True
             return None
 
