@@ -366,13 +366,14 @@ def test_the_age_that_is_too_old_follows_the_rate(
 # --- closing
 
 
-def test_close_ends_a_read_that_waits(make: Make) -> None:
+@pytest.mark.parametrize("how", ["close", "interrupt"])
+def test_a_read_that_waits_ends_with_the_source(how: str, make: Make) -> None:
     source, port = make()
     port.next()
     got: list[Frame | None] = []
     reader = threading.Thread(target=lambda: got.append(source.read()))
     reader.start()
-    source.close()
+    getattr(source, how)()
     reader.join(PATIENCE_S)
     assert got == [None]
     assert source.read() is None
