@@ -91,7 +91,8 @@ def best(planes: Planes) -> Classes:
     what is unknown, else uint16.
     """
     if len(planes) > 255:
-        return planes.argmax(0).astype(np.uint16)
+        many: Classes = planes.argmax(0).astype(np.uint16)
+        return many
     cv2 = opencv()
     top = planes[0].copy()
     found = np.zeros(top.shape, np.uint8)
@@ -173,7 +174,7 @@ class _Scores:
     def _between(
         self, line: Indices, left: Indices, right: Indices, weight: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        start = self._values.take(self._places[line + left], 0)
+        start: NDArray[np.float32] = self._values.take(self._places[line + left], 0)
         end = self._values.take(self._places[line + right], 0)
         end -= start
         end *= weight

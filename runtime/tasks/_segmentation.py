@@ -159,7 +159,8 @@ class SegmentationMap:
         if self.alpha is not None:
             return self.alpha
         subject = (self.classes != self.background) & (self.classes != self.unknown)
-        return subject.view(np.uint8) * np.uint8(255)
+        matte: Pixels = subject.view(np.uint8) * np.uint8(255)
+        return matte
 
     def to_supervision(self) -> Any:
         """Return `supervision.Detections`, one with its mask for each class but the background.

@@ -54,18 +54,18 @@ class Options:
     def __post_init__(self) -> None:
         for name in ("matte", "rle"):
             if not isinstance(getattr(self, name), bool):
-                raise _wrong(name, getattr(self, name), "true or false")
+                raise _wrong(name, getattr(self, name), "give true or false")
         for name, known in _CHOICES.items():
             value = getattr(self, name)
             if value is not None and value not in known:
                 raise _wrong(name, value, hint(str(value), known))
         background, threshold = self.background, self.threshold
         if background is not None and (type(background) is not int or background < -1):
-            raise _wrong("background", background, "a class from 0, or -1 for none")
+            raise _wrong("background", background, "give a class from 0, or -1 for none")
         if threshold is not None and not (
-            isinstance(threshold, (int, float)) and 0 < float(threshold) < 1
+            type(threshold) in (int, float) and 0 < float(threshold) < 1
         ):
-            raise _wrong("threshold", threshold, "a number between 0 and 1")
+            raise _wrong("threshold", threshold, "give a number between 0 and 1")
 
 
 def _wrong(name: str, value: object, remedy: str) -> RequestError:
@@ -211,13 +211,14 @@ def _planes(output: Array, context: TaskContext, options: Options) -> Array:
     if output.ndim == 3:
         return output
     labels = len(context.labels)
-    possible = [
-        name
-        for name, axis in _AXES.items()
-        if options.axis in (None, name)
-        and (options.axis or _is_picture(output.shape[3 - axis : 6 - axis][:2], context.contract))
-        and _counts(output, output.shape[axis], labels)
-    ]
+    possible = []
+    for name, axis in _AXES.items():
+        picture = output.shape[1:axis] + output.shape[axis + 1 :]
+        told = options.axis == name or (
+            options.axis is None and _is_picture(picture, context.contract)
+        )
+        if told and _counts(output, output.shape[axis], labels):
+            possible.append(name)
     if len(possible) != 1:
         said = f" and {labels} labels" if labels else ""
         raise RequestError(
@@ -273,8 +274,10 @@ def _probability(
         inside = whole and scores.min() >= 0 and scores.max() <= 1
         kind = "probabilities" if inside else "logits"
     if kind == "probabilities":
-        return np.clip(scores[subject if len(scores) == 2 else 0], 0, 1)
+        likely: NDArray[np.float32] = np.clip(scores[subject if len(scores) == 2 else 0], 0, 1)
+        return likely
     logit = scores[0] if len(scores) == 1 else scores[subject] - scores[1 - subject]
     # The same function, which cannot overflow.
-    half: NDArray[np.float32] = np.tanh(logit * np.float32(0.5)) * np.float32(0.5)
-    return half + np.float32(0.5)
+    half = np.tanh(logit * np.float32(0.5)) * np.float32(0.5)
+    share: NDArray[np.float32] = half + np.float32(0.5)
+    return share
