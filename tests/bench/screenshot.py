@@ -69,5 +69,5 @@ def _write_small(shot: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    given = [*sys.argv[1:], *(BUNDLE, SOURCE, str(OUT), "75")[len(sys.argv) - 1 :]]
+    given = [*sys.argv[1:], *(BUNDLE, SOURCE, str(OUT), "58")[len(sys.argv) - 1 :]]
     main(given[0], given[1], Path(given[2]), float(given[3]))

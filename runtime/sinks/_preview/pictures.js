@@ -17,7 +17,7 @@ function screenOf(uri) {
   };
   veil.append(screen.word, screen.age, screen.why);
   box.append(canvas, veil);
-  caption.append(screen.name, screen.facts, screen.badge);
+  caption.append(screen.badge, screen.name, screen.facts);
   figure.append(box, caption);
   $("screens").append(figure);
   screens.set(uri, screen);
