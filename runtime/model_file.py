@@ -19,6 +19,7 @@ from runtime.bundle import Runner, file_entry
 from runtime.contract import InputContract
 from runtime.decoders import merged
 from runtime.engines import Engine, EngineOptions, open_engine
+from runtime.evaluate import terms
 from runtime.labels import read_labels
 from runtime.manifest import Artifact
 from runtime.presets import parse_contract
@@ -157,8 +158,10 @@ def open_model_file(path: str | Path, options: FileOptions | None = None) -> Mod
         contract, source = _contract(file, options)
     except ContractError as error:
         raise ContractError(f"{path}: {error}") from error
-    labels, named = _labels(path, file, options)
     task = options.task or file.facts.get("edge_sdk.task") or _task(file, contract)
+    # Of other answers the decoder knows how many classes they are of.
+    classes = _classes(file) if terms(task).truth in (int, None) else 0
+    labels, named = _labels(path, file, options, classes)
     how = merged(_own_decoder(path, file), options.decoder)
     decoder(task, how)
     notes = (f"its input is prepared {source}", *named)
@@ -241,10 +244,9 @@ def _told(
 
 
 def _labels(
-    path: Path, file: TfliteFile, options: FileOptions
+    path: Path, file: TfliteFile, options: FileOptions, classes: int
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the labels, and what is to be said about them."""
-    classes = _classes(file)
+    """Return the labels, and what is to be said about them; 0 `classes` are not counted."""
     if options.labels is not None:
         labels = read_labels(options.labels)
         if classes and len(labels) != classes:

@@ -68,7 +68,6 @@ def check_report(
 
     Raises RequestError for a budget where there is nothing to measure it by.
     """
-    answered = bool(terms.figures or terms.agreement)
     gates = [
         Gate(f"golden set, {row.name}", row.golden.passed, row.golden.reason)
         for row in rows
@@ -79,7 +78,7 @@ def check_report(
     return Report(
         title=_title(facts),
         summary=_summary(rows[0], terms, facts["reference"]),
-        tables=((_answers if answered else _outputs)(rows, terms, facts["reference"]),),
+        tables=_tables(rows, terms, facts["reference"]),
         charts=_charts(rows, terms),
         gates=tuple(gates),
         facts={**facts, "artifacts": [row.to_json() for row in rows]},
@@ -106,36 +105,56 @@ def _budget(row: Row, terms: Terms, max_drop: float) -> Gate:
     return Gate("accuracy budget", not exceeds(lost, max_drop), detail)
 
 
-def _answers(rows: list[Row], terms: Terms, reference: str) -> Table:
-    """Return the table of figures, without the columns that stay empty."""
-    first = {"artifact": "reference"} | {
-        heading(figure): measured(rows[0].comparison["reference"], figure)
-        for figure in terms.figures
-    }
-    body = [first, *(_row(row, terms) for row in rows)]
-    columns = [name for name in body[-1] if any(row.get(name, "-") != "-" for row in body)]
-    cells = tuple(tuple(row.get(name, "") for name in columns) for row in body)
-    made = f" ({terms.intervals}; lost: paired)" if terms.intervals else ""
-    note = (
-        f"n = {rows[0].comparison['n']}; in brackets 95 % confidence intervals{made}; "
-        f"the reference is {reference}"
+def _tables(rows: list[Row], terms: Terms, reference: str) -> tuple[Table, ...]:
+    if not terms.figures:
+        return (_outputs(rows, reference),)
+    return (*_accuracy(rows, terms), _difference(rows, terms, reference))
+
+
+def _accuracy(rows: list[Row], terms: Terms) -> tuple[Table, ...]:
+    """Return the figures of every artifact against the truth, where it is known."""
+    known = [("reference", rows[0].comparison["reference"])]
+    known += [(row.name, row.comparison["artifact"]) for row in rows]
+    if known[0][1] is None:
+        return ()
+    figures = [figure for figure in terms.figures if known[0][1].get(figure.key)]
+    body = tuple(
+        (name, *(measured(accuracy, figure) for figure in figures)) for name, accuracy in known
     )
-    return Table("Accuracy on the same images", tuple(columns), cells, note)
+    note = f"n = {rows[0].comparison['n']}; in brackets 95 % confidence intervals"
+    return (
+        Table(
+            "Accuracy on the same images",
+            ("artifact", *(heading(figure) for figure in figures)),
+            body,
+            f"{note} ({terms.intervals})",
+        ),
+    )
 
 
-def _row(row: Row, terms: Terms) -> dict[str, str]:
-    c = row.comparison
-    return {
-        "artifact": row.name,
-        **{heading(figure): measured(c["artifact"], figure) for figure in terms.figures},
-        f"lost, {terms.lost}": loss(c["drop"], terms),
-        "agreement, %": percent(c["agreement"]),
-        "SNR, dB": decibels(worst_snr(c)),
-        "largest error": f"{largest_error(c):.3g}",
-    }
+def _difference(rows: list[Row], terms: Terms, reference: str) -> Table:
+    """Return what was lost and how the answers agree, without the columns that stay empty."""
+    body = [
+        {
+            "artifact": row.name,
+            f"lost, {terms.lost}": loss(row.comparison["drop"], terms),
+            "agreement, %": percent(row.comparison["agreement"]),
+            "SNR, dB": decibels(worst_snr(row.comparison)),
+            "largest error": f"{largest_error(row.comparison):.3g}",
+        }
+        for row in rows
+    ]
+    columns = [name for name in body[0] if any(row[name] != "-" for row in body)]
+    cells = tuple(tuple(row[name] for name in columns) for row in body)
+    agreed = f"; agreement: of the {terms.agreement}" if terms.agreement else ""
+    note = (
+        f"n = {rows[0].comparison['n']}; in brackets 95 % confidence intervals (lost: paired)"
+        f"{agreed}; the reference is {reference}"
+    )
+    return Table("Against the reference", tuple(columns), cells, note)
 
 
-def _outputs(rows: list[Row], terms: Terms, reference: str) -> Table:
+def _outputs(rows: list[Row], reference: str) -> Table:
     columns = ("artifact", "output", "largest error", "SNR, dB", "cosine")
     body = [
         (

@@ -68,7 +68,7 @@ def _row(candidate: Candidate, verdict: str) -> dict[str, Cell]:
         "artifact": f"{recipe.format} {recipe.precision}",
         "runs on": f"{recipe.engine}/{recipe.provider}",
         "MB": round(candidate.size / 1e6, 2) if candidate.size else None,
-        **{heading(figure): measured(c.get("artifact"), figure) for figure in terms.figures},
+        **{heading(figure): measured(c.get("artifact"), figure) for figure in terms.figures[:1]},
         f"lost, {terms.lost}": loss(c.get("drop"), terms),
         "agreement, %": percent(c.get("agreement")),
         "SNR, dB": "-" if candidate.broken else decibels(candidate.snr_db),

@@ -226,7 +226,8 @@ def _subject(captured: Captured, options: ConvertOptions) -> Subject:
             "pass --task raw"
         )
     labels = read_labels(options.labels) if options.labels else ()
-    if labels and len(labels) != classes:
+    # Of other answers the decoder knows how many classes they are of.
+    if labels and terms(task).truth in (int, None) and len(labels) != classes:
         raise DataError(
             f"{options.labels} has {len(labels)} labels, the model has {classes or 'no'} classes "
             f"(outputs {shapes}); give one line per class, in the order of the outputs"

@@ -55,19 +55,39 @@ class _Beside:
 
 
 @dataclass(frozen=True, eq=False)
+class _Hits:
+    """Hits in the order of a `_Line`, and what stands before each of them; (h,) but for `out`.
+
+    `at` are their places, `number` that of their overlap, `index` their classes; `start` is where
+    the boxes of their class begin, `first` which hit is the first of it. `out` are the places of
+    boxes that do not count, and `out_start`, `out_at` how many of these stand before the class
+    begins, and before the hit.
+    """
+
+    at: Indices
+    number: Indices
+    index: Indices
+    start: Indices
+    first: Indices
+    out: Indices
+    out_start: Indices
+    out_at: Indices
+
+
+@dataclass(frozen=True, eq=False)
 class _Line:
     """All boxes of one area in the order in which they count: by class, the best first.
 
-    `images` and `classes` are (d,), `hit` and `counts` (10, d); `thing_images` and `thing_classes`
-    are of the things that count.
+    `images` (d,) are those of the boxes; `hits` are those at the first of OVERLAPS, then at the
+    next, and so on. `thing_images` and `thing_classes` are of the things that count, `classes` is
+    how many classes there are.
     """
 
     images: Indices
-    classes: Indices
-    hit: Flags
-    counts: Flags
+    hits: _Hits
     thing_images: Indices
     thing_classes: Indices
+    classes: int
 
 
 class AveragePrecision:
@@ -99,28 +119,47 @@ class AveragePrecision:
 
     def _line(self, place: int) -> _Line:
         low, high = list(AREAS.values())[place]
-        none = Found(np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.int64))
-        shape = (len(OVERLAPS), 0)
-        founds = [none, *(beside.found for beside in self._beside)]
-        classes = np.concatenate([found.classes for found in founds])
-        scores = np.concatenate([found.scores for found in founds])
-        order = np.lexsort((-scores, classes))
+        none = np.zeros(0, np.int64)
+        classes = np.concatenate([none, *(b.found.classes for b in self._beside)])
+        scores = np.concatenate([np.zeros(0), *(b.found.scores for b in self._beside)])
         counted = [
             things.classes[~things.crowd & (things.areas >= low) & (things.areas <= high)]
             for things in self._things
         ]
-        empty = np.zeros(shape, bool)
+        empty = np.zeros((len(OVERLAPS), 0), bool)
         hit = np.concatenate([empty, *(beside.hit[place] for beside in self._beside)], axis=1)
         out = np.concatenate([empty, *(beside.out[place] for beside in self._beside)], axis=1)
+        order = np.lexsort((-scores, classes))
         number = np.arange(len(self._things))
+        things = np.concatenate([none, *counted])
         return _Line(
-            images=np.repeat(number, [len(found.scores) for found in founds[1:]])[order],
-            classes=classes[order],
-            hit=hit[:, order] & ~out[:, order],
-            counts=~out[:, order],
+            images=np.repeat(number, [len(b.found.scores) for b in self._beside])[order],
+            hits=_hits(classes[order], hit[:, order], out[:, order]),
             thing_images=np.repeat(number, [len(part) for part in counted]),
-            thing_classes=np.concatenate([np.zeros(0, np.int64), *counted]),
+            thing_classes=things,
+            classes=int(max(classes.max(initial=-1), things.max(initial=-1))) + 1,
         )
+
+
+def _hits(classes: Indices, hit: Flags, out: Flags) -> _Hits:
+    """Return the hits of `hit`, but those of `out`; both are (10, d), `classes` (d,)."""
+    number, at = np.nonzero(hit & ~out)
+    lost_number, lost = np.nonzero(out)
+    index, length = classes[at], len(classes)
+    start = np.searchsorted(classes, index)
+    group = number * (int(classes.max(initial=0)) + 1) + index
+    # Places of all overlaps in one line, one overlap after the other.
+    ordered = lost_number * length + lost
+    return _Hits(
+        at=at,
+        number=number,
+        index=index,
+        start=start,
+        first=np.searchsorted(group, group),
+        out=lost,
+        out_start=np.searchsorted(ordered, number * length + start),
+        out_at=np.searchsorted(ordered, number * length + at),
+    )
 
 
 def _beside(things: Things, found: Found) -> _Beside:
@@ -170,31 +209,25 @@ def _precision(line: _Line, weights: Numbers) -> Numbers:
     Precision rises at hits alone, so that its best at a recall or beyond lies at a hit; and recall
     rises there alone: every hit is counted for as many of RECALLS as it reaches first.
     """
-    classes = int(max(line.classes.max(initial=-1), line.thing_classes.max(initial=-1))) + 1
-    things = np.bincount(line.thing_classes, weights[line.thing_images], classes)
+    things = np.bincount(line.thing_classes, weights[line.thing_images], line.classes)
     present = int((things > 0).sum())
-    found = np.full(len(OVERLAPS), np.nan)
     if not present:
-        return found
-    weight = weights[line.images]
-    starts = np.searchsorted(line.classes, np.arange(classes))
-    for number, (hit, counts) in enumerate(zip(line.hit, line.counts, strict=True)):
-        at = np.flatnonzero(hit)
-        index = line.classes[at]
-        hits, all_boxes = (
-            total[at + 1] - total[starts[index]]
-            for total in (_total(weight * hit), _total(weight * counts))
-        )
-        recall = np.divide(hits, things[index], out=np.zeros(len(at)), where=things[index] > 0)
-        precision = hits / (all_boxes + np.spacing(1))
-        reached = np.searchsorted(RECALLS, recall, side="right")
-        first = np.diff(index, prepend=-1) > 0
-        before = np.where(first, 0, np.roll(reached, 1))
-        # The classes are told apart by what is added: no precision is above 1.
-        apart = 2.0 * (classes - index)
-        best = np.maximum.accumulate((precision + apart)[::-1])[::-1] - apart
-        found[number] = (best * (reached - before)).sum() / (len(RECALLS) * present)
-    return found
+        return np.full(len(OVERLAPS), np.nan)
+    weight, hits = weights[line.images], line.hits
+    boxes, right, lost = (_total(part) for part in (weight, weight[hits.at], weight[hits.out]))
+    right = right[1:] - right[hits.first]
+    counted = boxes[hits.at + 1] - boxes[hits.start] - (lost[hits.out_at] - lost[hits.out_start])
+    precision = right / (counted + np.spacing(1))
+    there = things[hits.index]
+    recall = np.divide(right, there, out=np.zeros(len(right)), where=there > 0)
+    reached = np.searchsorted(RECALLS, recall, side="right")
+    first = hits.first == np.arange(len(hits.first))
+    before = np.where(first, 0, np.roll(reached, 1))
+    # Classes and overlaps are told apart by what is added: no precision is above 1.
+    apart = -2.0 * np.cumsum(first)
+    best = np.maximum.accumulate((precision + apart)[::-1])[::-1] - apart
+    total = np.bincount(hits.number, best * (reached - before), len(OVERLAPS))
+    return total / (len(RECALLS) * present)
 
 
 def _total(values: Numbers) -> Numbers:

@@ -40,8 +40,8 @@ SCORE, MOST = 0.001, 1000
 """The least score that mAP takes, as is usual (YOLOv5's val.py), and a bound for memory."""
 OVERLAP = 0.5
 """The intersection over union above which two boxes are of one thing, for all but mAP."""
-_WORK = 2.5e7
-"""Boxes that the bootstrap goes through: seconds, however many there are."""
+_TIMES, _WORK = 1000, 1e8
+"""How often the bootstrap draws at the most, and how many boxes it goes through: seconds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +112,7 @@ class _Comparer:
     def _figures(self) -> tuple[dict[str, Any], dict[str, Any], Interval | None]:
         """Return the figures of both, and the drop in points."""
         boxes = sum(sum(model.boxes) for model in self._models)
-        times = int(np.clip(_WORK / max(boxes, 1), 100, 500))
+        times = int(np.clip(_WORK / max(boxes, 1), 100, _TIMES))
 
         def both(weights: Numbers) -> list[float]:
             one, other = (model.figures(weights) for model in self._models)
