@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import statistics
 import time
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from device_profiles.errors import EdgeError, EngineError, RequestError, missing
 from runtime.bundle import Bundle
@@ -130,7 +131,7 @@ class Rungs:
                 verdict = Verdict(reason, at=time.time())
             else:
                 times = [t[0 if self._isolated(rung) else 1] for t in list(worker.times_ms)[1:]]
-                verdict = Verdict("", statistics.median(times), max(times), time.time())
+                verdict = Verdict("", float(np.median(times)), max(times), time.time())
                 stack.pop_all()
             self._verdicts.put(rung, self._key(rung), verdict)
             return verdict, None if reason else worker
