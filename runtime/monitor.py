@@ -59,6 +59,7 @@ class Monitor:
         for observer in list(self._observers):
             try:
                 observer(status)
-            except Exception:  # noqa: BLE001 - it is told of, and the run goes on
-                _log.exception("an observer of the run failed", extra={"event": "observer_failed"})
+            except Exception as error:  # noqa: BLE001 - it is told of, and the run goes on
+                facts = {"event": "observer_failed"}
+                _log.error("an observer of the run failed: %r", error, extra=facts)
                 self._observers.remove(observer)

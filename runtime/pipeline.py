@@ -221,9 +221,10 @@ class Pipeline:
         return self._state.tick(self._outlets, self._intake.dropped)
 
     def _open_sinks(self, sinks: Sequence[Sink | str]) -> None:
-        engine, first = self._engine, self._sources[0]
+        engine, name = self._engine, getattr(self._runner, "name", "")
         facts = {"task": self._runner.task, "engine": engine.name, "provider": engine.provider}
-        context = SinkContext(first.fps, first.live, facts, self.status)
+        facts |= {"name": name} if name else {}
+        context = SinkContext(self._sources[0].fps, self._live, facts, self.status)
         hooks = Hooks(self.stop, self._fail)
         queue = None if self._live else self._options.queue
         for sink in sinks:

@@ -17,7 +17,6 @@ from runtime.sources import Source
 from runtime.status import RunStatus, SourceState, SourceStatus
 from runtime.telemetry import StageTimes
 
-
 SHORTEST_LAP_S = 0.2
 
 

@@ -42,6 +42,7 @@ class Runner(Protocol):
 class BundleRunner:
     """A bundle ready to run, on a ladder that is its engine; close that at the end."""
 
+    name: str
     contract: InputContract
     labels: tuple[str, ...]
     task: str
@@ -65,4 +66,4 @@ def open_runner(
     except BaseException:
         ladder.close()
         raise
-    return BundleRunner(manifest.input, labels, manifest.task, ladder, how)
+    return BundleRunner(manifest.name, manifest.input, labels, manifest.task, ladder, how)

@@ -85,7 +85,7 @@ def _ready(model: str | Path | Bundle, options: RunOptions) -> _Ready:
     options.file.refuse(model)
     ladder_options = LadderOptions(demand=demand, threads=options.threads)
     found = open_runner(model, ladder_options, options.file.decoder)
-    return _Ready(found.engine.bundle.manifest.name, found.engine.label, found, found.engine)
+    return _Ready(found.name, found.engine.label, found, found.engine)
 
 
 def _limits(options: RunOptions, observers: Sequence[Observer] = ()) -> PipelineOptions:
