@@ -24,6 +24,8 @@ _PART = re.compile(rf"\s*(?:(\w+)\s*:\s+)?({_QUOTED}|[^,\"'\[\]{{}}][^,\[\]{{}}]
 # What opens something that this reader does not know (YAML 1.2.2, 5.3 indicator characters).
 _INDICATORS = (*"&*!|>%@`[]{},", "- ", "? ", ": ")
 
+_NOTHING = ("~", "null")
+
 
 def read_yaml(text: str, keys: Collection[str]) -> dict[str, Value]:
     """Return the values of those of `keys` that stand at the top of the file `text`.
@@ -84,7 +86,7 @@ def _value(lines: list[Line]) -> Value:
     if first:
         if below:
             raise _strange(*below[0])
-        return None if first in ("~", "null") else _text(number, first)
+        return None if first in _NOTHING else _text(number, first)
     if not below:
         return None
     depths = {len(text) - len(text.lstrip(" ")) for _, text in below}
