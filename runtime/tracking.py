@@ -25,9 +25,12 @@ of its videos; a small device sees a tenth of these."""
 # The least overlap between where a thing must be and a box: of sure boxes, of others, and of
 # things seen but once (BYTETracker.update: distances below 0.8, 0.5, 0.7).
 _LEAST = (0.2, 0.5, 0.3)
-# A box of another class is the same thing only where it lies twice as well: detectors waver
-# between a car and a truck, but a rider is no bicycle.
-_OTHER_CLASS = 0.5
+# Detectors waver between a car and a truck: a box of another class is the same thing where it lies
+# that well. It is worth half, so that boxes of the own class go before it.
+_OTHER_CLASS, _OTHER_WORTH = 0.7, 0.5
+
+# What was not seen for long is worth half, so that it does not take the box of what was.
+_HIDDEN_WORTH = 0.5
 
 # Variances in units of the thing's size, squared, and seconds. They are the standard deviations of
 # ByteTrack's filter (kalman_filter.py: 1/20 of the height for places and 1/160 per frame for
@@ -111,7 +114,8 @@ class Tracker:
         """
         boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
         known = [thing.at(now_ns) for thing in self._things]
-        found = self._matched(known, boxes, np.asarray(scores), np.asarray(classes))
+        seen = _Seen(boxes, np.asarray(scores), np.asarray(classes), now_ns)
+        found = _matched(known, seen)
         kept = {}
         for row, thing in found.items():
             identity = next(self._ids) if thing.id is None else thing.id
@@ -132,27 +136,43 @@ class Tracker:
         identity = None if self._started else next(self._ids)
         return _Thing(identity, index, now_ns, *_centred(box), velocity=np.zeros(2))
 
-    def _matched(
-        self, known: list[_Thing], boxes: Numbers, scores: Numbers, classes: Indices
-    ) -> dict[int, _Thing]:
-        """Return the thing of each row of `boxes` that is one of the `known`."""
-        found: dict[int, _Thing] = {}
-        sure = scores >= SURE
-        lasting = [thing for thing in known if thing.id is not None]
-        fresh = [thing for thing in known if thing.id is None]
-        stages = ((lasting, sure), (lasting, ~sure), (fresh, np.ones(len(boxes), bool)))
-        for least, (things, able) in zip(_LEAST, stages, strict=True):
-            taken = {id(thing) for thing in found.values()}
-            free = [thing for thing in things if id(thing) not in taken]
-            rows = [row for row in np.flatnonzero(able).tolist() if row not in found]
-            if not free or not rows:
-                continue
-            overlap = iou(np.stack([thing.box for thing in free]), boxes[rows])
-            other = np.array([thing.index for thing in free])[:, None] != classes[rows]
-            overlap[other] *= _OTHER_CLASS
-            overlap[overlap < least] = 0.0
-            found |= {rows[column]: free[row] for row, column in assign(overlap)}
-        return found
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """What a picture shows: boxes (n, 4), scores and classes (n,), and when that was."""
+
+    boxes: Numbers
+    scores: Numbers
+    classes: Indices
+    now_ns: int
+
+
+def _matched(known: list[_Thing], seen: _Seen) -> dict[int, _Thing]:
+    """Return the thing of each row of `seen` that is one of the `known`."""
+    found: dict[int, _Thing] = {}
+    sure = seen.scores >= SURE
+    lasting = [thing for thing in known if thing.id is not None]
+    fresh = [thing for thing in known if thing.id is None]
+    stages = ((lasting, sure), (lasting, ~sure), (fresh, np.ones_like(sure)))
+    for least, (things, able) in zip(_LEAST, stages, strict=True):
+        taken = {id(thing) for thing in found.values()}
+        free = [thing for thing in things if id(thing) not in taken]
+        rows = [row for row in np.flatnonzero(able).tolist() if row not in found]
+        if free and rows:
+            pairs = assign(_worth(free, seen, rows, least))
+            found |= {rows[column]: free[row] for row, column in pairs}
+    return found
+
+
+def _worth(things: list[_Thing], seen: _Seen, rows: list[int], least: float) -> Numbers:
+    """Return what it is worth to take each of `rows` for each of `things`, 0 where they are two."""
+    overlap = iou(np.stack([thing.box for thing in things]), seen.boxes[rows])
+    other = np.array([thing.index for thing in things])[:, None] != seen.classes[rows]
+    overlap[(overlap < least) | other & (overlap < _OTHER_CLASS)] = 0.0
+    overlap[other] *= _OTHER_WORTH
+    hidden = np.array([seen.now_ns - thing.seen_ns for thing in things]) / (KEEP_S * 1e9)
+    worth: Numbers = overlap * (1 - (1 - _HIDDEN_WORTH) * np.clip(hidden, 0, 1)[:, None])
+    return worth
 
 
 def _lasts(thing: _Thing, now_ns: int) -> bool:
