@@ -264,7 +264,7 @@ class Pipeline:
                 taken = self._intake.take(self._batch)
                 if not taken:
                     return
-                self._state.took()
+                self._state.took(len(taken))
                 with self.times.preprocess.timing():
                     ready = [(n, frame, feeders[n].prepare(frame.image)) for n, frame in taken]
                 if not self._prepared.put(ready):

@@ -165,11 +165,12 @@ class RunState:
         if wait_s:
             self._stopped.wait(wait_s)
 
-    def took(self) -> None:
-        """Note that frames were taken."""
+    def took(self, frames: int) -> None:
+        """Note that so many frames were taken."""
         governor = self._options.governor
         if governor is not None:
-            self._pace.took(time.monotonic(), governor.interval_s)
+            for _ in range(frames):
+                self._pace.took(time.monotonic(), governor.interval_s)
 
     def stop(self) -> None:
         """Let nobody wait for the governor any more."""
