@@ -22,12 +22,12 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
-from device_profiles.errors import EdgeError, EngineError
+from device_profiles.errors import EdgeError, EngineError, MissingError
 from runtime.arena import Arena, Layout, end_of, memory
-from runtime.engines import Array, EngineOptions, open_engine
+from runtime.engines import Array, Engine, EngineOptions, open_engine
 from runtime.engines._check import check_inputs, sample_inputs
 from runtime.manifest import TensorSpec
 
@@ -54,7 +54,8 @@ class Worker:
     `load_s` bounds the wait until the model is loaded, `run_s` that for a run. `times_ms` are the
     last runs: as seen from here, and inside the child. `placement` says where the nodes are, for
     engines that tell. `run` may be called from one thread at a time, `kill` from any. Whatever
-    goes wrong is an EngineError that says what did; after a crash or a hang the worker is closed.
+    goes wrong is an EngineError that says what did, or a MissingError for a package; after a crash
+    or a hang the worker is closed.
     """
 
     def __init__(
@@ -125,8 +126,8 @@ class Worker:
         except TimeoutError:
             self._end(0.0)
             raise EngineError(
-                f"{where} did not end within {patience_s:.3g} s when it {doing}{self._words()}; see "
-                "that the device answers and that the model is right for it"
+                f"{where} did not end within {patience_s:.3g} s when it {doing}{self._words()}; "
+                "see that the device answers and that the model is right for it"
             ) from None
         except OSError:  # the child ended, and has its own words for it
             data = b""
@@ -142,6 +143,8 @@ class Worker:
         if answer.get("ends"):
             self._end(_FAREWELL_S)
         if "error" in answer:
+            if answer.get("missing"):
+                raise MissingError(answer["error"])
             raise EngineError(f"{answer['error']}{self._words()}")
         return answer
 
@@ -184,6 +187,12 @@ def try_out(engine: str, model: bytes, options: EngineOptions) -> None:
         worker.run(sample_inputs(worker.inputs))
     finally:
         worker.close()
+
+
+def open_tried(engine: str, model: bytes, options: EngineOptions) -> Engine:
+    """Open a model in our own process, after it was tried out in another; raises as both do."""
+    try_out(engine, model, options)
+    return open_engine(engine, model, replace(options, alone=True))
 
 
 def _signal_name(number: int) -> str:
@@ -239,7 +248,8 @@ def serve(socket_fd: int, model_fd: int, arena_fd: int) -> None:
         try:
             engine = open_engine(request["engine"], model, options)
         except EdgeError as error:
-            _send(channel, {"error": str(error), "ends": True})
+            lacks = isinstance(error, MissingError)
+            _send(channel, {"error": str(error), "ends": True, "missing": lacks})
             return
         del model
         _send(channel, _facts(engine))

@@ -25,6 +25,7 @@ from runtime.host import host
 from runtime.manifest import Artifact
 from runtime.model_file import file_label, is_model_file, open_plain, read_model_file
 from runtime.progress import step, track
+from runtime.worker import open_tried
 
 # Runs before the first counted one: caches, allocators and clocks settle.
 WARMUP = 10
@@ -114,7 +115,7 @@ def _rungs(bundle: Bundle, options: BenchOptions) -> tuple[dict[str, Any], list[
         return _Entrant(
             artifact.label,
             artifact.file.size,
-            lambda: bundle.open_engine(rung, asked),
+            lambda: bundle.open_engine(rung, asked, open_tried),
             lambda _: frames,
             (str(bundle.path.resolve()), str(rung)),
         )

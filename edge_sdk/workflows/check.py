@@ -28,6 +28,7 @@ from runtime.evaluate import Judged, terms
 from runtime.golden import Replay, replay
 from runtime.host import host
 from runtime.model_file import is_model_file
+from runtime.worker import open_tried
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def _reference(bundle: Bundle, options: CheckOptions) -> tuple[str, Run]:
         return original(options.reference, options.weights, subject)
     for rung, artifact in enumerate(bundle.manifest.artifacts):
         if artifact.precision == "fp32":
-            engine = bundle.open_engine(rung, EngineOptions(simulate=True))
+            engine = bundle.open_engine(rung, EngineOptions(simulate=True), open_tried)
             return "the bundle's own float32 artifact", runner(engine)
     raise RequestError(
         f"{bundle.path} holds no float32 artifact to compare with; pass --reference MODEL"
@@ -129,7 +130,8 @@ def _contender(bundle: Bundle, rung: int) -> _Contender:
     foreign = bundle.manifest.profile.get("arch", here) != here
     tolerances = bundle.manifest.golden.tolerances[rung]
     try:
-        engine = bundle.open_engine(rung)
+        asked = EngineOptions(bundle.manifest.artifacts[rung].provider)
+        engine = bundle.open_engine(rung, asked, open_tried)
         verdict = replay(engine, bundle.golden(), rung, tolerances)
     except (EngineError, MissingError) as error:
         if not foreign:
@@ -140,7 +142,7 @@ def _contender(bundle: Bundle, rung: int) -> _Contender:
             return _Contender(engine, verdict)
         engine.close()
         reason = verdict.reason
-    engine = bundle.open_engine(rung, EngineOptions(simulate=True))
+    engine = bundle.open_engine(rung, EngineOptions(simulate=True), open_tried)
     return _Contender(engine, replay(engine, bundle.golden(), rung, tolerances), reason)
 
 

@@ -18,6 +18,7 @@ from edge_sdk.workflows.limits import MAX_THREADS
 from runtime.host import host
 from runtime.manifest import Manifest
 from tests.edge_sdk.cli_cases import Run, rewrite
+from tests.runtime.ladder_cases import hostile_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -124,3 +125,12 @@ def test_median_interval_holds_the_median_in_95_of_100_samples() -> None:
     # 2000 trials of a coverage of 0.95: a standard deviation is 10. Order statistics are discrete
     # and cover a little more.
     assert 0.94 < held / 2000 < 0.98
+
+
+def test_a_file_that_aborts_its_interpreter_is_a_failed_gate(tmp_path: Path) -> None:
+    pytest.importorskip("ai_edge_litert")
+    hostile_bundle(tmp_path / "hostile.edge")
+    report = bench(tmp_path / "hostile.edge", BenchOptions(runs=10))
+    faults = [gate.detail for gate in report.gates if not gate.passed]
+    assert len(faults) == 1
+    assert "litert on cpu crashed (SIGABRT)" in faults[0]

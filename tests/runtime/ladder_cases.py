@@ -32,3 +32,26 @@ def ladder_bundle(path: Path, *rungs: Change) -> Bundle:
         artifacts.append(replace(artifact, file=entry, **fields))
     write_bundle(path, replace(manifest, artifacts=tuple(artifacts)), files)
     return open_bundle(path)
+
+
+def hostile_bundle(path: Path) -> None:
+    """Write a bundle, whole by all that can be read, of a .tflite file that aborts LiteRT.
+
+    It does so on scales whose ratio is over 1. The second rung is healthy.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    from tests.runtime.tflite_cases import T, build
+
+    manifest, files = build_parts()
+    first = manifest.artifacts[0]
+    takes, gives = first.inputs[0], first.outputs[0]
+    tensors = [
+        T(takes.name, "uint8", (1, 6, 8, 3), scale=(1e20,), zero=(0,)),
+        T(gives.name, "uint8", (1, 6, 8, 3), scale=(1e-20,), zero=(0,)),
+    ]
+    data = build(tensors, [("ADD", (0, 0), (1,), schema.AddOptionsT())], (0,), (1,))
+    files[first.file.path] = data
+    entry = file_entry(first.file.path, data)
+    hostile = replace(first, file=entry, engine="litert")
+    write_bundle(path, replace(manifest, artifacts=(hostile, manifest.artifacts[1])), files)

@@ -20,7 +20,7 @@ from runtime.demand import parse_demand
 from runtime.engines import EngineOptions, open_engine
 from runtime.engines.null import NullEngine, null_model
 from runtime.ladder import Ladder, LadderOptions, open_ladder
-from tests.runtime.ladder_cases import Change, ladder_bundle, rung
+from tests.runtime.ladder_cases import Change, hostile_bundle, ladder_bundle, rung
 
 Opened = Callable[..., Ladder]
 # Plain code that is slower than the way to a worker and back, as that of real models is.
@@ -467,3 +467,12 @@ def test_the_file_of_a_bundle_may_be_replaced_meanwhile(
     ladder.run([every[0]])
     assert ladder.provider == "cpu"
     assert isinstance(ladder.bundle, Bundle)
+
+
+def test_a_file_that_aborts_its_interpreter_is_a_refusal(tmp_path: Path) -> None:
+    pytest.importorskip("ai_edge_litert")
+    hostile_bundle(tmp_path / "hostile.edge")
+    ladder = open_ladder(tmp_path / "hostile.edge")
+    assert ladder.rung == 1
+    assert re.search(r"litert on cpu crashed \(SIGABRT\)", ladder.refusals[0].reason)
+    ladder.close()

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from device_profiles.errors import EngineError
+from device_profiles.errors import EngineError, MissingError
 from runtime import worker as module
 from runtime.engines import EngineOptions, open_engine
 from runtime.engines.null import null_model
 from runtime.manifest import TensorSpec
-from runtime.worker import Worker, try_out
+from runtime.worker import Worker, open_tried, try_out
 
 INPUTS = [TensorSpec("image", "uint8", (-1, 4, 4, 3))]
 OUTPUTS = [TensorSpec("y", "float32", (-1, 5)), TensorSpec("z", "int64", (-1, 2, 2))]
@@ -241,7 +241,21 @@ def test_without_a_process_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
         Worker("null", b"", EngineOptions())
 
 
+def test_an_interpreter_that_is_missing_in_the_child(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "onnxruntime").mkdir()
+    (tmp_path / "onnxruntime" / "__init__.py").write_text("raise ImportError('no library')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(MissingError, match=r"pip install 'edge-sdk\[onnx\]'"):
+        Worker("onnxruntime", b"", EngineOptions())
+
+
 def test_trying_out() -> None:
     try_out("null", null_model(INPUTS, OUTPUTS), EngineOptions())
     with pytest.raises(EngineError, match="SIGABRT"):
         try_out("null", null_model(INPUTS, OUTPUTS, crash_after=0), EngineOptions())
+    engine = open_tried("null", null_model(INPUTS, OUTPUTS), EngineOptions())
+    assert len(engine.run([IMAGE])) == 2
+    with pytest.raises(EngineError, match="SIGABRT"):
+        open_tried("null", null_model(INPUTS, OUTPUTS, crash_after=-1), EngineOptions())
