@@ -19,7 +19,7 @@ from device_profiles.errors import BundleError, EdgeError, EngineError, MissingE
 from runtime.bundle import Bundle, open_bundle
 from runtime.engines import Array, Engine
 from runtime.engines._check import check_inputs
-from runtime.golden import replay
+from runtime.golden import glance
 from runtime.manifest import TensorSpec
 from runtime.rungs import LadderOptions, Opened, Rungs
 
@@ -74,7 +74,7 @@ class Ladder:
 
     `rung` is the index of the one that runs, `label` its name, `refusals` and `drops` the others;
     `bundle` is whose they are. A rung that fails in mid-run (it says so, crashes, hangs, answers
-    with NaN) is dropped, and the run is done again on the next: no frame is lost. It is proven
+    wrong) is dropped, and the run is done again on the next: no frame is lost. It is proven
     anew after a pause, in the background, and taken back when it is healthy.
     """
 
@@ -90,6 +90,7 @@ class Ladder:
         self._closed = threading.Event()
         self._risen: tuple[int, Opened] | None = None
         self._not_finite = 0
+        self._recheck_at = time.monotonic() + options.recheck_s
         self.drops: tuple[Drop, ...] = ()
         self._active = self._next()
 
@@ -179,19 +180,26 @@ class Ladder:
         return self._active[1].engine
 
     def _answer(self, inputs: Sequence[Array]) -> list[Array]:
-        """Run the active rung; EngineError where its answer shows that it is broken."""
+        """Run the active rung; EngineError where that shows that it is broken."""
+        if time.monotonic() >= self._recheck_at:
+            self._recheck("")
         outputs = self._engine.run(inputs)
         if _finite(outputs):
             return outputs
-        tolerances = self.bundle.manifest.golden.tolerances[self.rung]
-        found = replay(self._engine, self.bundle.golden().first(1), self.rung, tolerances)
-        if not found.passed:
-            raise EngineError(f"it answers with NaN or infinity, and to golden {found.reason}")
+        self._recheck("it answers with NaN or infinity, and ")
         if not self._not_finite:  # it is the model that answers so, on whatever it runs
             text = "the model answers with NaN or infinity; see what its input is"
             self._log(logging.WARNING, "not_finite", self.rung, text)
         self._not_finite += 1
         return outputs
+
+    def _recheck(self, before: str) -> None:
+        """Raise EngineError unless the active rung still answers a golden frame as it should."""
+        tolerances = self.bundle.manifest.golden.tolerances[self.rung]
+        found = glance(self._engine, self.bundle.golden(), self.rung, tolerances)
+        if not found.passed:
+            raise EngineError(f"{before}while it ran, golden {found.reason}")
+        self._recheck_at = time.monotonic() + self._options.recheck_s
 
     def _next(self) -> tuple[int, Opened]:
         """Open the best rung that is neither refused nor dropped; EngineError with every reason."""

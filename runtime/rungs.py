@@ -15,7 +15,7 @@ from device_profiles.errors import EdgeError, EngineError, RequestError, missing
 from runtime.bundle import Bundle
 from runtime.demand import Demand
 from runtime.engines import Engine, EngineOptions, traits
-from runtime.golden import replay
+from runtime.golden import glance, replay
 from runtime.host import fingerprint, installed
 from runtime.manifest import Tolerance
 from runtime.verdicts import Verdict, Verdicts, cache_folder
@@ -43,7 +43,8 @@ class LadderOptions:
     `threads` 0 lets the engine choose. `isolate` keeps every rung in a process of its own, not
     only those on drivers. `cached` lets verdicts of earlier starts count. `patience_s` bounds
     each answer of a rung that is being proven, None for what its engine says. A rung that was
-    dropped in mid-run is tried again after `cooldown_s`, which doubles.
+    dropped in mid-run is tried again after `cooldown_s`, which doubles. Every `recheck_s` a golden
+    frame goes in between, since a device may come to answer wrong without another sign.
     """
 
     demand: Demand = field(default_factory=Demand)
@@ -52,6 +53,7 @@ class LadderOptions:
     cached: bool = True
     patience_s: float | None = None
     cooldown_s: float = 30.0
+    recheck_s: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -142,8 +144,8 @@ class Rungs:
         engine = self._worker(rung) if isolated else self._in_process(rung)
         with ExitStack() as stack:
             stack.callback(engine.close)
-            golden = self._bundle.golden().first(int(RECHECK_MS / max(verdict.ms, 1e-3)) or 1)
-            found = replay(engine, golden, rung, self._tolerances(rung))
+            frames = max(1, int(RECHECK_MS / max(verdict.ms, 1e-3)))
+            found = glance(engine, self._bundle.golden(), rung, self._tolerances(rung), frames)
             if not found.passed:
                 raise EngineError(f"it was healthy in another process, and here {found.reason}")
             stack.pop_all()

@@ -24,7 +24,7 @@ from runtime.manifest import TensorSpec
 NAME = "null"
 TRAITS = Traits(in_process=("cpu",))
 _FEATURES = 64
-_LIMITS = ("fail_after", "crash_after", "hang_after", "nan_after")
+_LIMITS = ("fail_after", "crash_after", "hang_after", "nan_after", "wrong_after")
 Floats = NDArray[np.float64]
 
 
@@ -37,8 +37,9 @@ def null_model(
     hold `delay_ms` (time of a run), `providers` (those it claims to run on, `["cpu"]` when left
     out), `seed` (another seed answers differently), `noise` (added to every answer, in the
     outputs' unit) and, after how many successful runs each further one fails: by EngineError
-    (`fail_after`), by the end of the process (`crash_after`), by never ending (`hang_after`) or by
-    answering with NaN (`nan_after`); -1 has the process end, or hang, when the model is loaded.
+    (`fail_after`), by the end of the process (`crash_after`), by never ending (`hang_after`), by
+    answering with NaN (`nan_after`) or to another input (`wrong_after`); -1 has the process end, or
+    hang, when the model is loaded.
     """
     fields = {
         "inputs": [vars(spec) for spec in inputs],
@@ -91,6 +92,8 @@ class NullEngine:
         means: Floats = np.stack([_means(array, batch) for array in inputs]).sum(axis=0)
         if self._runs >= self._limits["nan_after"]:
             means = means * math.nan
+        if self._runs >= self._limits["wrong_after"]:
+            means = means[:, ::-1]
         self._runs += 1
         return [self._answer(spec, means) for spec in self.outputs]
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from device_profiles.errors import BundleError, DataError
+from device_profiles.errors import BundleError, DataError, EngineError
 from runtime.archive import pack
 from runtime.engines import Array, Engine, EngineOptions, open_engine
 from runtime.engines.null import null_model
-from runtime.golden import GoldenSet, check_not_degenerate, float_tolerance, replay
+from runtime.golden import GoldenSet, check_not_degenerate, float_tolerance, glance, replay
 from runtime.manifest import TensorSpec, Tolerance
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (16, 4, 4, 3), np.uint8)
@@ -168,6 +168,17 @@ def test_a_replay_passes_within_its_tolerance(
 def test_a_replay_compares_with_its_own_rung() -> None:
     assert replay(_engine({"noise": 1}), _golden(), 1, _tolerances(1e-4)).passed
     assert not replay(_engine(), _golden(), 1, _tolerances(1e-4)).passed
+
+
+@pytest.mark.parametrize("count", [1, 5, 16, 99])
+def test_a_glance_takes_a_few_frames_and_allows_what_an_element_may_differ_by(count: int) -> None:
+    """The root mean square is that of the whole set: only then it counts."""
+    noisy, tight = _engine({"noise": 0.5}), _tolerances(0.501, 0.1)
+    assert glance(noisy, _golden(), 0, tight, count).passed == (count < len(FRAMES))
+    assert not glance(noisy, _golden(), 0, _tolerances(0.499), count).passed
+    with pytest.raises(EngineError, match="fails now"):
+        glance(_engine({"fail_after": min(count, 16) - 1}), _golden(), 0, tight, count)
+    assert glance(_engine({"fail_after": min(count, 16)}), _golden(), 0, tight, count).passed
 
 
 class _Spoiled:

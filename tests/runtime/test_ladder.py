@@ -236,7 +236,10 @@ class TestInMidRun:
         [
             ({"fail_after": PROOF + 100}, "the null engine fails now"),
             ({"crash_after": PROOF + 100}, r"null on npu crashed \(SIGABRT\) when it ran"),
-            ({"nan_after": PROOF + 100}, "answers with NaN or infinity, and to golden frame 0"),
+            (
+                {"nan_after": PROOF + 100},
+                "answers with NaN or infinity, and while it ran, golden frame 0",
+            ),
         ],
     )
     def test_one_that_dies_after_100_frames(
@@ -283,6 +286,18 @@ class TestInMidRun:
         assert caught.value.exit_code == 3
         with pytest.raises(EngineError, match="closed"):
             ladder.run([every[0]])
+
+    def test_one_that_comes_to_answer_wrong_is_found_by_a_golden_frame(
+        self, opened: Opened, children: list[Here]
+    ) -> None:
+        ladder = opened(rung("npu", wrong_after=PROOF), CPU, recheck_s=600)
+        every = frames(ladder)
+        assert not np.allclose(ladder.run([every[0]])[0], golden(ladder, 0))  # too early to tell
+        assert ladder.drops == ()
+        ladder.close()
+        ladder = opened(recheck_s=0, cached=False)
+        np.testing.assert_allclose(ladder.run([every[0]])[0], golden(ladder, 1), rtol=1e-6)
+        assert re.search("while it ran, golden output 'scores' is off by", ladder.drops[0].reason)
 
     def test_what_the_caller_does_wrong_drops_nothing(
         self, opened: Opened, children: list[Here]
