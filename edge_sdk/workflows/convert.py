@@ -31,7 +31,8 @@ from device_profiles.profile import load as load_profile
 from edge_sdk.workflows.data import CALIBRATION, Frames, digests, split
 from edge_sdk.workflows.golden import make_golden
 from edge_sdk.workflows.limits import check_budget, check_writable
-from edge_sdk.workflows.measure import Question, Run, classes_of, compare, map_labels
+from edge_sdk.workflows.measure import Question, classes_of, compare, map_labels
+from edge_sdk.workflows.reference import runner
 from edge_sdk.workflows.verdict import Candidate, Verdict, choose
 from runtime.bundle import file_entry, write_bundle
 from runtime.contract import InputContract
@@ -145,9 +146,9 @@ def convert(
     extra = [load_path(path) for path in options.passes]
     subject = _subject(_captured(model, options), options)
     told = terms(subject.task)
-    label_map = map_labels(judged, told, subject.labels, subject.shapes, options.label_offset)
     frames = Frames(taken, subject.contract, "calibrating")
     _try_decoder(subject, frames)
+    label_map = map_labels(judged, told, subject.labels, subject.shapes, options.label_offset)
     prepared = prepare(subject.captured, subject.contract, extra)
     products, faults = _produce(prepared, ladder, frames, _facts(subject, profile), options)
     question = Question(
@@ -296,10 +297,8 @@ def _judge(
         for name, product in products.items()
     }
 
-    def runner(name: str) -> Run:
-        return lambda frame: engines[name].run([frame])
-
-    results = compare(question, subject.reference, {name: runner(name) for name in engines})
+    runs = {name: runner(engine) for name, engine in engines.items()}
+    results = compare(question, subject.reference, runs)
     for engine in engines.values():
         engine.close()
     return results
