@@ -172,6 +172,9 @@ class Watched:
                         self._pause(reason)
                 self._ended = self._closed or reason is None or self._error is not None
                 self._readers.notify_all()
+                # Its traceback refers to the frames, they to the connection, and that to it: the
+                # source and its pictures would stay until Python looks for such circles.
+                link.error = link.source = None
 
     def _connect(self) -> _Link:
         link = _Link(time.monotonic())
@@ -304,7 +307,8 @@ class Watched:
     def _finish(self, link: _Link, error: BaseException | None) -> None:
         with self._events:
             if not link.over:
-                link.error, link.over = error, True
+                link.over = True
+                link.error = error if link is self._link else None
                 self._events.notify_all()
 
     def _deliver(self, link: _Link, source: Source, frame: Frame) -> bool:

@@ -123,17 +123,17 @@ def _within(seconds: float, connection: socket.socket) -> Iterator[None]:
     timer = threading.Timer(seconds, expire)
     timer.daemon = True
     timer.start()
-    late = TimeoutError(f"no whole answer within {seconds:g} s (#open)")
+    late = f"no whole answer within {seconds:g} s (#open)"
     try:
         yield
     except (OSError, client.HTTPException) as error:
         if expired.is_set():
-            raise late from error
+            raise TimeoutError(late) from error
         raise
     finally:
         timer.cancel()
     if expired.is_set():  # headers that were cut off then look like all of them
-        raise late
+        raise TimeoutError(late)
 
 
 def _shut_down(connection: socket.socket) -> None:

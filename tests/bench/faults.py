@@ -284,6 +284,7 @@ def campaign(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return {
         **{"held": kept, "hung": hung, "seconds": seconds, "results": results.count},
         **{"before": before, "after": after, "slope_mib_per_hour": slope},
+        "resident_mib": [[n, round(size / MB, 1)] for n, size in footprint.samples],
         "outcomes": [asdict(outcome) for outcome in outcomes],
     }
 

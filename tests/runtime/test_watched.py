@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import random
 import re
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -461,6 +463,39 @@ def test_no_password_is_told(make: Make, caplog: pytest.LogCaptureFixture) -> No
     told += [str(vars(record)) for record in caplog.records]
     assert any("rtsp://me:***@cam" in text for text in told)
     assert not [text for text in told if "s3cret" in text]
+
+
+@pytest.mark.parametrize("fault", [SourceError("gone"), ValueError("odd"), None])
+def test_a_lost_connection_is_gone_without_a_search_for_garbage(fault: Any) -> None:
+    lines: list[weakref.ref[Any]] = []
+
+    class Failing:
+        live, count, fps, policy, uri = True, None, None, None, "fake"
+
+        def __init__(self) -> None:
+            self.given = 0
+            lines.append(weakref.ref(self))
+
+        def read(self) -> Frame | None:
+            self.given += 1
+            if self.given < 3:
+                return picture(self.given)
+            if fault is None:
+                return None
+            raise fault.with_traceback(None)
+
+        def close(self) -> None:
+            """Nothing to close."""
+
+    gc.disable()
+    try:
+        source = Watched("fake", Failing, SourceOptions(retry_cap=0.001))
+        until(lambda: len(lines) > 5)
+        source.close()
+        # The newest may be on its way.
+        until(lambda: not [line for line in lines[:4] if line() is not None])
+    finally:
+        gc.enable()
 
 
 # --- everything at once
