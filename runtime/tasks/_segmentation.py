@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from device_profiles.errors import MissingError, RequestError
+from device_profiles.errors import RequestError
 from runtime.drawing import Color, color, legend
 from runtime.opencv import opencv
+from runtime.supervision import supervision
 
 Pixels = NDArray[np.uint8]
 Classes = NDArray[np.unsignedinteger]
@@ -167,16 +167,10 @@ class SegmentationMap:
 
         Raises MissingError when the package `supervision` is not installed.
         """
-        try:
-            supervision = importlib.import_module("supervision")
-        except ModuleNotFoundError as error:
-            raise MissingError(
-                "supervision is not installed; install it with: pip install supervision"
-            ) from error
         things = [share for share in self.present if share.index != self.background]
         if not things:
-            return supervision.Detections.empty()
-        return supervision.Detections(
+            return supervision().Detections.empty()
+        return supervision().Detections(
             xyxy=np.array([self._box(share.index) for share in things], np.float32),
             mask=np.stack([self.classes == share.index for share in things]),
             class_id=np.array([share.index for share in things]),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from device_profiles.errors import EngineError, RequestError
 from runtime.drawing import bars
+from runtime.supervision import supervision
 from runtime.tasks.base import Array, Decode, TaskContext, refuse_decoder
 
 EVALUATION = "classification"
@@ -49,6 +50,16 @@ class Classification:
     def draw(self, image: NDArray[np.uint8]) -> None:
         """Draw the best classes with their scores as bars on `image` (uint8 BGR), in place."""
         bars(image, [(ranked.label, ranked.score) for ranked in self.top[:_DRAWN]])
+
+    def to_supervision(self) -> Any:
+        """Return the classes of `top` as `supervision.Classifications`.
+
+        Raises MissingError when the package supervision is not installed.
+        """
+        return supervision().Classifications(
+            class_id=np.array([ranked.index for ranked in self.top], int),
+            confidence=np.array([ranked.score for ranked in self.top], np.float32),
+        )
 
 
 def make(spec: Mapping[str, Any]) -> Decode:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device_profiles.errors import EngineError, MissingError, RequestError
+from device_profiles.errors import EngineError, RequestError
 from runtime.contract import InputContract
 from runtime.decoders import Given
 from runtime.preprocess import prepare
@@ -322,34 +319,3 @@ def test_following_keeps_all_but_the_ids() -> None:
     assert [item.id for item in first.items] == [1, 2]
     assert [item.id for item in again.items] == [2, 1]
     assert replace(first.items[0], id=7) == THINGS.items[0]
-
-
-def test_supervision_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "supervision", None)
-    with pytest.raises(MissingError, match="pip install supervision"):
-        THINGS.to_supervision()
-
-
-@pytest.fixture
-def fake_supervision(monkeypatch: pytest.MonkeyPatch) -> Callable[[], dict[str, Any]]:
-    """Return the words that its Detections was last called with."""
-    module: Any = ModuleType("supervision")
-    calls: list[dict[str, Any]] = []
-    module.Detections = lambda **words: calls.append(words) or words
-    monkeypatch.setitem(sys.modules, "supervision", module)
-    return lambda: calls[-1]
-
-
-def test_supervision(fake_supervision: Callable[[], dict[str, Any]]) -> None:
-    THINGS.to_supervision()
-    words = fake_supervision()
-    assert words["xyxy"].shape == (2, 4)
-    assert words["xyxy"][1].tolist() == [100, 5, 150, 90]
-    assert words["confidence"] == pytest.approx([0.91234, 0.5])
-    assert words["class_id"].tolist() == [3, 0]
-    assert words["tracker_id"].tolist() == [7, -1]
-    assert words["data"]["class_name"].tolist() == ["bus", "dog"]
-    Detections(()).to_supervision()
-    assert fake_supervision()["xyxy"].shape == (0, 4)
-    Detections(THINGS.items[1:]).to_supervision()
-    assert fake_supervision()["tracker_id"] is None
