@@ -95,13 +95,20 @@ def installed(packages: Sequence[str]) -> str:
 
     Not the version: two builds of one version differ, and asking for it takes 80 ms.
     """
-    found = []
-    for name in packages:
-        spec = importlib.util.find_spec(name)
-        if spec is not None and spec.origin is not None:
-            path = Path(spec.origin)
-            found.append(f"{path} {_stamp(path)} {_stamp(path.parents[1])}")
-    return "|".join(found)
+    return "|".join(filter(None, map(_installed, packages)))
+
+
+def _installed(package: str) -> str:
+    try:
+        spec = importlib.util.find_spec(package)
+    except ImportError:  # of the package around it
+        return ""
+    except ValueError:  # a module that somebody made by hand
+        return package
+    if spec is None:
+        return ""
+    path = Path(spec.origin or package)
+    return f"{path} {_stamp(path)} {_stamp(path.parent.parent)}"
 
 
 def _libc() -> str:

@@ -140,8 +140,8 @@ class Ladder:
         if self._closed.is_set():
             raise EngineError("the ladder is closed; open it again")
         self._rise()
-        check_inputs(self.name, self.inputs, inputs)  # the caller's fault, not the rung's
         while True:
+            check_inputs(self.name, self.inputs, inputs)  # the caller's fault, not the rung's
             try:
                 return self._answer(inputs)
             except (EngineError, BundleError) as error:
@@ -256,7 +256,8 @@ class Ladder:
             try:
                 opened = self._rungs.open(rung, doubted=True)
             except EdgeError as error:
-                self._log(logging.WARNING, "refused", rung, str(error))
+                if not self._closed.is_set():
+                    self._log(logging.WARNING, "refused", rung, str(error))
                 continue
             with self._lock:
                 late = self._closed.is_set() or self._risen is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -198,9 +197,9 @@ class Rungs:
         """Raise EngineError or MissingError for what is seen without importing an interpreter."""
         try:
             found = traits(self._artifacts[rung].engine)
-        except RequestError as error:
-            raise EngineError(str(error)) from error
-        if found.packages and not any(importlib.util.find_spec(name) for name in found.packages):
+        except (RequestError, ImportError) as error:  # of an engine that another package adds
+            raise EngineError(" ".join(str(error).split())) from error
+        if found.packages and not installed(found.packages):
             raise missing(found.packages[0].replace("_", "-"), found.extra)
 
     def _require_good(self, rung: int, verdict: Verdict) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -136,3 +138,11 @@ def test_installed_packages_are_told_apart_without_importing_them(
     second = installed(["bomb"])
     (package / "__init__.py").write_text("raise SystemExit('imported again')")
     assert len({first, second, installed(["bomb"])}) == 3
+
+
+def test_packages_that_cannot_be_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert installed(["no_such_package.part"]) == ""
+    monkeypatch.setitem(sys.modules, "made_by_hand", ModuleType("made_by_hand"))
+    assert installed(["made_by_hand"]) == "made_by_hand"
+    monkeypatch.setitem(sys.modules, "made_by_hand", None)
+    assert installed(["made_by_hand"]) == ""
