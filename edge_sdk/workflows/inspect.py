@@ -88,7 +88,8 @@ def _tolerance(manifest: Manifest, rung: int, artifact: Artifact) -> str:
 
 def _input(manifest: Manifest) -> Table:
     rows = tuple((key, json.dumps(value)) for key, value in manifest.input.to_json().items())
-    return Table("Input", ("what", "value"), rows, f"task {manifest.task}")
+    how = f", decoder {json.dumps(dict(manifest.decoder))}" if manifest.decoder else ""
+    return Table("Input", ("what", "value"), rows, f"task {manifest.task}{how}")
 
 
 def _made(manifest: Manifest) -> Table:

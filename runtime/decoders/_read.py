@@ -51,6 +51,15 @@ def best(scores: Numbers, context: TaskContext, options: Options) -> Best:
     return Best(rows, peak[rows], scores[rows].argmax(axis=1))
 
 
+def likely(objectness: Numbers, options: Options) -> Indices:
+    """Return the rows whose score can reach the threshold: no class is above 1.
+
+    Raises EngineError when one is not finite.
+    """
+    check_finite(objectness)
+    return np.flatnonzero(objectness >= options["score"])
+
+
 def check_finite(values: Numbers) -> None:
     """Raise EngineError when a value is NaN or infinite."""
     if not np.isfinite(values).all():

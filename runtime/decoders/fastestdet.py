@@ -11,7 +11,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from runtime.decoders._read import best, cells, corners, floats, refuse, sigmoid, to_pixels
+from runtime.decoders._read import (
+    best,
+    cells,
+    corners,
+    floats,
+    likely,
+    refuse,
+    sigmoid,
+    to_pixels,
+)
 from runtime.decoders.base import Candidates, Options
 from runtime.tasks.base import Array, TaskContext
 
@@ -24,10 +33,13 @@ def decode(outputs: Sequence[Array], context: TaskContext, options: Options) -> 
         raise refuse("fastestdet", "one output 1x(5 + classes)xROWSxCOLUMNS", outputs)
     _, channels, rows, columns = outputs[0].shape
     values = floats(outputs[0]).reshape(channels, -1)
-    probable = np.clip(values[5:], 0.0, 1.0) ** 0.4 * np.clip(values[0], 0.0, 1.0) ** 0.6
-    found = best(probable.T, context, options)
-    x, y, width, height = values[1:5, found.rows]
-    cell = cells(rows, columns)[found.rows]
+    objectness = np.clip(values[0], 0.0, 1.0) ** 0.6
+    rows_likely = likely(objectness, options)
+    classes = np.clip(values[5:, rows_likely], 0.0, 1.0) ** 0.4
+    found = best((classes * objectness[rows_likely]).T, context, options)
+    chosen = rows_likely[found.rows]
+    x, y, width, height = values[1:5, chosen]
+    cell = cells(rows, columns)[chosen]
     centre = (np.tanh(np.stack([x, y], axis=1)) + cell) / np.array([columns, rows], np.float32)
     boxes = corners(centre, sigmoid(np.stack([width, height], axis=1)))
     return Candidates(to_pixels(boxes, context), found.scores, found.classes)

@@ -18,13 +18,12 @@ import numpy as np
 
 from device_profiles.errors import RequestError
 from runtime.decoders._read import (
-    Best,
     Numbers,
     best,
     cells,
-    check_finite,
     corners,
     floats,
+    likely,
     refuse,
     sigmoid,
     to_pixels,
@@ -60,9 +59,8 @@ def decode(outputs: Sequence[Array], context: TaskContext, options: Options) -> 
 
 
 def _decoded(values: Numbers, context: TaskContext, options: Options) -> Candidates:
-    likely = _likely(values[:, 4], options)
-    rows = values[likely]
-    found = best(rows[:, 5:] * rows[:, 4:5], context, options) if len(rows) else _NONE
+    rows = values[likely(values[:, 4], options)]
+    found = best(rows[:, 5:] * rows[:, 4:5], context, options)
     chosen = rows[found.rows, :4]
     boxes = corners(chosen[:, :2], chosen[:, 2:])
     if options["normalized"]:
@@ -77,24 +75,15 @@ def _raw(
     _, rows, columns, channels = head.shape
     values = head.reshape(-1, channels)
     objectness = sigmoid(values[:, 4])
-    likely = _likely(objectness, options)
-    probable = sigmoid(values[likely, 5:]) * objectness[likely, None]
-    found = best(probable, context, options) if len(likely) else _NONE
-    chosen = likely[found.rows]
+    rows_likely = likely(objectness, options)
+    probable = sigmoid(values[rows_likely, 5:]) * objectness[rows_likely, None]
+    found = best(probable, context, options)
+    chosen = rows_likely[found.rows]
     spread = 2 * sigmoid(values[chosen, :4])
     stride = np.array([context.contract.width / columns, context.contract.height / rows])
     centre = (spread[:, :2] - 0.5 + cells(rows, columns)[chosen % (rows * columns)]) * stride
     size = spread[:, 2:] ** 2 * anchors[chosen // (rows * columns)]
     return corners(centre, size), found.scores, found.classes
-
-
-_NONE = Best(np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0, np.int64))
-
-
-def _likely(objectness: Numbers, options: Options) -> Any:
-    """Return the rows whose score can reach the threshold: no class is above 1."""
-    check_finite(objectness)
-    return np.flatnonzero(objectness >= options["score"])
 
 
 def _heads(outputs: Sequence[Array], count: int) -> list[Numbers]:

@@ -66,9 +66,9 @@ class _Comparer:
 
     def __init__(self, judged: Judged) -> None:
         self._judged = judged
+        self._shown = make(judged.decoder)
         most = max(MOST, judged.decoder.get("max", 0))
         self._every = make({**judged.decoder, "score": SCORE, "max": most})
-        self._shown = make(judged.decoder)
         self._differences = RawComparer()
         self._agreed = self._either = 0
         self._models = tuple(_Model(AveragePrecision(), [], []) for _ in range(2))

@@ -117,6 +117,10 @@ def make(spec: Mapping[str, Any]) -> Decode:
     options = _options(head, spec)
 
     def decode(outputs: Sequence[Array], context: TaskContext) -> Detections:
+        if context.contract.resize == "tile":
+            raise RequestError(
+                "task detect looks at a whole picture; let the preprocessing not cut it into tiles"
+            )
         # What overflows is not finite, which is said of every candidate.
         with np.errstate(over="ignore", invalid="ignore"):
             found = head.decode(outputs, context, options)

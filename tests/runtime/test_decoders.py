@@ -329,9 +329,10 @@ def test_another_familys_outputs(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(SHAPES) - {"yolov10"}))
-def test_labels_that_do_not_fit(name: str) -> None:
+@pytest.mark.parametrize("value", [0.0, 0.9])
+def test_labels_that_do_not_fit(name: str, value: float) -> None:
     """Also where nothing is found, so that conversion finds it out."""
-    outputs = [np.full(shape, 0.9, np.float32) for shape in SHAPES[name]]
+    outputs = [np.full(shape, value, np.float32) for shape in SHAPES[name]]
     with pytest.raises(RequestError, match=r"there are 11 labels"):
         run(name, outputs, tuple("abcdefghijk"))
 

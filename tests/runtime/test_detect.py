@@ -237,6 +237,13 @@ def test_options_that_there_are_not(spec: dict[str, Any], message: str) -> None:
         decoder("detect", spec)
 
 
+def test_tiles_are_refused() -> None:
+    """Only the first would be looked at."""
+    context = TaskContext((), InputContract(SIDE, SIDE, resize="tile"), 640, 640)
+    with pytest.raises(RequestError, match="looks at a whole picture"):
+        decoder("detect", {"name": "yolov8"})(output(), context)
+
+
 def test_a_class_without_a_label() -> None:
     """Where the number of classes is not known before."""
     out = np.array([[[10, 10, 50, 50, 0.9, 7]]], np.float32)
