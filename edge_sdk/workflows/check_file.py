@@ -18,6 +18,7 @@ from edge_sdk.workflows.check_report import Row, check_report, remarks
 from edge_sdk.workflows.data import Frames
 from edge_sdk.workflows.measure import Array, Question, Run, compare, has_truth, map_labels
 from edge_sdk.workflows.reference import Subject, original, runner
+from runtime.batches import run_batch
 from runtime.datasets import Sampling, open_dataset
 from runtime.engines import Engine
 from runtime.evaluate import Judged, Terms, terms
@@ -87,7 +88,7 @@ def _pair(file: ModelFile, engine: Engine, options: CheckOptions) -> tuple[str, 
     answer: list[Array] = []
 
     def once(frame: NDArray[np.uint8]) -> list[Array]:
-        answer[:] = engine.run([frame])
+        answer[:] = run_batch(engine, frame)
         return answer
 
     return "", once, lambda _: answer

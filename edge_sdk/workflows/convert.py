@@ -28,9 +28,10 @@ from device_profiles.errors import (
 )
 from device_profiles.profile import Profile
 from device_profiles.profile import load as load_profile
+from edge_sdk.workflows.convert_options import ConvertOptions
 from edge_sdk.workflows.data import CALIBRATION, Frames, digests, split
 from edge_sdk.workflows.golden import make_golden
-from edge_sdk.workflows.limits import check_budget, check_writable
+from edge_sdk.workflows.limits import check_writable
 from edge_sdk.workflows.measure import Question, classes_of, compare, map_labels
 from edge_sdk.workflows.reference import runner
 from edge_sdk.workflows.verdict import Candidate, Verdict, choose
@@ -46,37 +47,6 @@ from runtime.manifest import Artifact, Golden, Manifest
 from runtime.preprocess import normalize
 from runtime.progress import step
 from runtime.tasks import decoder
-
-
-@dataclass(frozen=True)
-class ConvertOptions:
-    """What may be said of a conversion beside model, profile, calibration data and output.
-
-    `preprocess`, `task` and `decoder` override what the model says of itself; `decoder` is what
-    reads the outputs for the task, `name,option=value` or a mapping (see `runtime.decoders.said`).
-    `precision` and `format` are `auto` or a name. `max_drop` is the budget: how many points of
-    accuracy (or dB, as the task measures it) may be lost; of agreement, where the data has no
-    ground truth. `samples` frames calibrate, others judge, up to `judges`. `passes` are files with
-    graph passes of the user's own.
-    """
-
-    weights: Path | None = None
-    preprocess: str | InputContract | None = None
-    task: str | None = None
-    decoder: str | Mapping[str, Any] | None = None
-    labels: Path | None = None
-    label_offset: int | None = None
-    validation: Path | None = None
-    format: str = "auto"
-    precision: str = "auto"
-    max_drop: float | None = None
-    samples: int = 128
-    judges: int = 256
-    seed: int = 0
-    passes: tuple[Path, ...] = ()
-
-    def __post_init__(self) -> None:
-        check_budget(self.max_drop)
 
 
 @dataclass(frozen=True)
