@@ -67,8 +67,11 @@ class Frames:
             self._unreadable |= dict.fromkeys(self._reader.unreadable)
 
     def first(self, count: int) -> NDArray[np.uint8]:
-        """Return the first `count` readable frames (fewer where there are fewer) as one array."""
-        return np.concatenate(list(islice(self, count)))
+        """Return the first `count` readable frames (fewer where there are fewer) as one array.
+
+        Of a frame in tiles it is one from the middle: tiles of many frames say more than of one.
+        """
+        return np.concatenate([frame[len(frame) // 2 :][:1] for frame in islice(self, count)])
 
 
 def digests(dataset: Dataset) -> list[str]:
