@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from edge_sdk.workflows.bench import BenchOptions, bench
     from edge_sdk.workflows.check import check
     from edge_sdk.workflows.check_options import CheckOptions
-    from edge_sdk.workflows.convert import Conversion, ConvertOptions, convert
+    from edge_sdk.workflows.convert import Conversion, convert
+    from edge_sdk.workflows.convert_options import ConvertOptions
     from edge_sdk.workflows.doctor import doctor
     from edge_sdk.workflows.run import RunOptions, open_pipeline
     from runtime.bundle import Bundle, open_bundle
@@ -35,7 +36,7 @@ _HOMES = {
     "Captured": ("converters.capture", "Captured"),
     "CheckOptions": ("edge_sdk.workflows.check_options", "CheckOptions"),
     "Conversion": ("edge_sdk.workflows.convert", "Conversion"),
-    "ConvertOptions": ("edge_sdk.workflows.convert", "ConvertOptions"),
+    "ConvertOptions": ("edge_sdk.workflows.convert_options", "ConvertOptions"),
     "EdgeError": ("device_profiles.errors", "EdgeError"),
     "FileOptions": ("runtime.model_file", "FileOptions"),
     "InputContract": ("runtime.contract", "InputContract"),

@@ -76,7 +76,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> Outcome:
     """Convert and describe the bundle."""
     from edge_sdk.workflows.conversion_report import conversion_report
-    from edge_sdk.workflows.convert import ConvertOptions, convert
+    from edge_sdk.workflows.convert import convert
+    from edge_sdk.workflows.convert_options import ConvertOptions
 
     options = ConvertOptions(
         weights=arguments.weights,

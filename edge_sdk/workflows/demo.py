@@ -23,7 +23,8 @@ from edge_sdk.report import Bar, Bars, Gate, Point, Report, Scatter, Table, writ
 from edge_sdk.workflows.cells import percent, points, share
 from edge_sdk.workflows.check import check
 from edge_sdk.workflows.check_options import CheckOptions
-from edge_sdk.workflows.convert import ConvertOptions, convert
+from edge_sdk.workflows.convert import convert
+from edge_sdk.workflows.convert_options import ConvertOptions
 from edge_sdk.workflows.run import open_pipeline
 from runtime.bundle import open_bundle
 from runtime.host import host

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from device_profiles.errors import DataError, GateError
-from runtime.evaluate._intervals import Interval, paired_difference, wilson
+from runtime.evaluate import terms
+from runtime.evaluate._intervals import Interval, bootstrap, paired_difference, wilson
+from runtime.evaluate._judgement import Judgement
 from runtime.evaluate.classification import Comparer, compare
-from runtime.evaluate.raw import Difference, RawComparer
+from runtime.evaluate.raw import Difference, OutputDifference, RawComparer
+from runtime.plugins import names
 
 
 # Newcombe 1998, Statistics in Medicine 17:857-872, Table I, method 3 (score)
@@ -213,3 +216,56 @@ def test_difference_of_silent_outputs(reference, artifact, snr, cosine):
 
 def test_scaled_keeps_the_confidence():
     assert Interval(0.1, 0.0, 0.2, 0.9).scaled(100) == Interval(10, 0, 20, 0.9)
+
+
+def test_bootstrap_of_a_mean():
+    """Close to the textbook's interval, the same at every run, and paired where it belongs."""
+    rng = np.random.default_rng(3)
+    values = rng.normal(5, 2, 400)
+    other = values + 1 + rng.normal(0, 0.01, 400)
+
+    def figures(weights):
+        means = [weights @ column / weights.sum() for column in (values, other)]
+        return [*means, means[1] - means[0]]
+
+    found = bootstrap(len(values), figures)
+    assert found == bootstrap(len(values), figures)
+    half = 1.96 * values.std() / 20
+    assert found[0].value == pytest.approx(values.mean())
+    assert (found[0].low, found[0].high) == pytest.approx(
+        (values.mean() - half, values.mean() + half), abs=0.03
+    )
+    assert found[2].high - found[2].low < 0.01 < half
+
+
+def test_bootstrap_of_what_has_no_value():
+    """In some draws, and in none."""
+
+    def figures(weights):
+        return [weights[0] / weights[0] if weights[0] else math.nan, math.nan]
+
+    some, none = bootstrap(2, figures, times=50)
+    assert (some.value, some.low, some.high) == (1, 1, 1)
+    assert math.isnan(none.value)
+    assert math.isnan(none.low)
+
+
+def test_a_judgement_is_json():
+    output = OutputDifference("y", 0.5, math.inf, 1.0)
+    figures = {"psnr": Interval(30.0, 29.0, 31.0), "other": None}
+    told = Judgement(3, "PSNR", figures, figures, None, None, (output,), {"areas": [1]}).to_json()
+    assert json.loads(json.dumps(told, allow_nan=False)) == {
+        "n": 3, "metric": "PSNR", "drop": None, "agreement": None, "areas": [1],
+        "reference": {"psnr": Interval(30.0, 29.0, 31.0).to_json(), "other": None},
+        "artifact": {"psnr": Interval(30.0, 29.0, 31.0).to_json(), "other": None},
+        "outputs": [{"name": "y", "max_abs": 0.5, "snr_db": None, "cosine": 1.0}]}  # fmt: skip
+
+
+@pytest.mark.parametrize("task", names("runtime.tasks"))
+def test_every_task_is_judged(task):
+    """In terms that a table can be made of, and in the form that every result has."""
+    told = terms(task)
+    assert len({figure.key for figure in told.figures}) == len(told.figures)
+    assert told.lost in ("points", "dB")
+    assert (told.truth is None) == (not told.figures)
+    assert told.allowed > 0

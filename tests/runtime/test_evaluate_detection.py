@@ -18,7 +18,7 @@ from runtime.evaluate import Judged, Seen, start, terms
 from runtime.evaluate._average_precision import Found, Things
 from runtime.evaluate.detection import found, hits, pairs
 from runtime.preprocess import normalize, prepare
-from runtime.tasks import decoder
+from runtime.tasks import decoder, follower
 
 SIDE = 320
 Row = tuple[float, float, float, float, float, int]
@@ -269,3 +269,32 @@ def test_landmarks_lie_in_faces(net: Callable[[str], Net], model_pack: Path) -> 
             plausible += inside and points[:2, 1].max() < points[3:, 1].min()
     assert count > 130
     assert plausible > 0.9 * count
+
+
+@pytest.mark.models
+def test_people_keep_their_ids(net: Callable[[str], Net], model_pack: Path) -> None:
+    """Two people walk through the picture, one after the other, among a dozen things that the net
+    sees in a wall; every second frame of a film of ten per second."""
+    cv2 = pytest.importorskip("cv2")
+    contract = InputContract(352, 352, color="BGR")
+    run, names = net("FastestDet")
+    decode, follow = decoder("detect", {"name": "fastestdet", "score": 0.3}), follower("detect")
+    film = cv2.VideoCapture(str(model_pack / "video" / "one-by-one-person-detection.mp4"))
+    seen_ids: dict[int, int | None] = {}
+    for index in range(448):
+        image = film.read()[1]
+        if index % 2 or index < 40:
+            continue
+        outputs = run(normalize(prepare(image, contract)[None], contract))
+        result = decode(outputs, Judged(names, contract).context(image))
+        items = follow(result, index * 10**8).items  # type: ignore[attr-defined]
+        people = [item for item in items if item.index == 0 and item.score > 0.4]
+        if people:
+            largest = max(people, key=lambda item: item.right - item.left)
+            seen_ids[index] = largest.id
+    film.release()
+    first = {identity for index, identity in seen_ids.items() if 64 <= index <= 190}
+    second = {identity for index, identity in seen_ids.items() if 232 <= index <= 444}
+    assert len(first) == len(second) == 1
+    assert None not in first | second
+    assert first != second
