@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from device_profiles.errors import EdgeError, EngineError, RequestError, missing
+from device_profiles.errors import EdgeError, EngineError, MissingError, RequestError, missing
 from runtime.bundle import Bundle
 from runtime.demand import Demand
 from runtime.engines import Engine, EngineOptions, traits
@@ -27,7 +27,7 @@ RECHECK_MS = 50.0
 least, which warms the engine up as well. It shows an engine that is another one in this process."""
 
 PAYS = 1.1
-"""How many times as long as plain code for the CPU a rung may take: two medians of 15 runs on a
+"""How many times as long as plain code for the CPU a rung may take: two medians of 16 runs on a
 busy machine are that far apart by chance."""
 
 GRACE_S, GRACE_RUNS = 2.0, 20.0
@@ -88,7 +88,7 @@ class Rungs:
         self._require_good(rung, known)
         try:
             return self._opened(rung, known)
-        except EngineError:  # what was known is no longer so
+        except (EngineError, MissingError):  # what was known is no longer so
             return self._proven(rung)
 
     def remembered(self, rung: int) -> bool:
@@ -126,7 +126,7 @@ class Rungs:
                 worker.run_s = _deadline_s(1e3 * (time.perf_counter() - start))
                 found = replay(worker, golden, rung, self._tolerances(rung))
                 reason = "" if found.passed else found.reason
-            except EngineError as error:
+            except (EngineError, MissingError) as error:
                 reason = str(error)
             if reason:
                 verdict = Verdict(reason, at=time.time())

@@ -164,6 +164,21 @@ def test_a_missing_interpreter_is_a_refusal_that_needs_no_process(
     assert len(children) == 1  # the null rung's
 
 
+def test_an_interpreter_that_does_not_import_is_no_rival(
+    opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Plain code that cannot run does not make another rung too slow, nor end the start."""
+    (tmp_path / "onnxruntime").mkdir()
+    (tmp_path / "onnxruntime" / "__init__.py").write_text("raise ImportError('no library')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    broken = rung(engine="onnxruntime")
+    assert opened(rung("npu"), broken).rung == 0
+    ladder = opened(broken, CPU)
+    assert ladder.rung == 1
+    assert "onnxruntime is not installed" in ladder.refusals[0].reason
+
+
 def test_no_healthy_rung_is_an_error_with_every_reason(opened: Opened, tmp_path: Path) -> None:
     quick = [(change, reason) for change, reason in REASONS if "did not end" not in reason]
     with pytest.raises(EngineError, match="no rung of the ladder is healthy here") as caught:
