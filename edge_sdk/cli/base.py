@@ -64,7 +64,11 @@ def add_model_file(parser: argparse.ArgumentParser) -> None:
         "--task", metavar="T", help="classify, detect, ... or raw (default: by its outputs)"
     )
     group.add_argument("--labels", type=Path, metavar="F", help="class names, one per line")
-    group.add_argument("--provider", metavar="X", help="cpu, edgetpu, ..., delegate:PATH")
+
+
+def add_provider(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add --provider, which a verb that runs something takes."""
+    parser.add_argument("--provider", metavar="X", help=what)
 
 
 def model_file_options(arguments: argparse.Namespace) -> FileOptions:

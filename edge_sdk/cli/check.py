@@ -8,6 +8,7 @@ from pathlib import Path
 from edge_sdk.cli.base import (
     Outcome,
     add_model_file,
+    add_provider,
     add_report,
     add_sampling,
     model_file_options,
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_sampling(parser, None, "images to check by")
     add_model_file(parser)
+    add_provider(parser, "of a .tflite file: cpu, edgetpu, ..., delegate:PATH")
     add_report(parser)
 
 

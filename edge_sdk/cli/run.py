@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from device_profiles.errors import RequestError
 from edge_sdk.cli._live import live
-from edge_sdk.cli.base import Outcome, add_model_file, model_file_options
+from edge_sdk.cli.base import Outcome, add_model_file, add_provider, model_file_options
 from edge_sdk.report import render
 
 if TYPE_CHECKING:
@@ -51,6 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--stats", type=Path, metavar="F.json", help="keep the state of the run in a file"
+    )
+    add_provider(
+        parser,
+        "of a bundle: auto, prefer:cuda, require:cuda (or cuda: no fallback, exit code 3); of a "
+        ".tflite file: cpu, edgetpu, ..., delegate:PATH",
     )
     add_model_file(parser)
 

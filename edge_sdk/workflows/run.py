@@ -19,7 +19,7 @@ from runtime.pipeline import Pipeline, PipelineOptions, RunSummary
 from runtime.runner import Runner, open_runner
 from runtime.service import Service
 from runtime.sinks import Sink
-from runtime.sources import Source
+from runtime.sources import Source, check_source
 from runtime.stats import StatsFile
 from runtime.status import RunStatus
 
@@ -60,8 +60,16 @@ def open_pipeline(
     rung is healthy, EngineError.
     """
     options = options or RunOptions()
+    _check_sources(source)
     limits = _limits(options)
     return Pipeline(_ready(bundle, options).runner, source, sinks, limits)
+
+
+def _check_sources(source: str | Source | Sequence[str | Source]) -> None:
+    """Raise SourceError for a wrong address, before seconds are spent on proving an engine."""
+    for one in source if isinstance(source, (list, tuple)) else [source]:
+        if isinstance(one, str):
+            check_source(one)
 
 
 @dataclass(frozen=True)
@@ -124,6 +132,7 @@ def run_bundle(
     `observers` are told the state of the run once a second; so is systemd, where it started us.
     """
     options = options or RunOptions()
+    _check_sources(source)
     stats = StatsFile(options.stats) if options.stats else None
     service = Service.from_environment()
     watching: list[Observer] = [*observers, _Progress(service), *([stats] if stats else [])]

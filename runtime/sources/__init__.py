@@ -14,7 +14,7 @@ from runtime.plugins import load_all, names
 from runtime.sources._options import Policy, SourceOptions, redacted, split_fragment
 from runtime.sources.base import Source
 
-__all__ = ["Policy", "Source", "SourceOptions", "open_source", "redacted"]
+__all__ = ["Policy", "Source", "SourceOptions", "check_source", "open_source", "redacted"]
 
 
 def open_source(uri: str) -> Source:
@@ -24,12 +24,27 @@ def open_source(uri: str) -> Source:
     whenever it is lost; see `SourceOptions` for what may stand behind the #. The source's
     attribute `policy` is the `Policy` asked for, or None.
     """
+    check_source(uri)
+    module, address, options = _kind(uri)
+    live = getattr(module, "LIVE", False)
+    return _watch(module, address, options) if live else _plain(module, address, options)
+
+
+def check_source(uri: str) -> None:
+    """Raise SourceError for what could never be opened, without opening anything."""
+    module, address, _ = _kind(uri)
+    check = getattr(module, "check", None)
+    if check is not None:
+        check(address)
+
+
+def _kind(uri: str) -> tuple[ModuleType, str, SourceOptions]:
+    """Return the module that accepts `uri`, the address in it, and its options."""
     address, options = split_fragment(uri)
     for module in load_all("runtime.sources"):
         if module.accepts(address):
             _check_reduce(uri, module, options)
-            live = getattr(module, "LIVE", False)
-            return _watch(module, address, options) if live else _plain(module, address, options)
+            return module, address, options
     kinds = ", ".join(names("runtime.sources"))
     raise SourceError(f"{redacted(uri)}: no such file, and not a source of any kind ({kinds})")
 
@@ -43,10 +58,6 @@ def connect(uri: str, options: SourceOptions) -> Source:
 
 def _watch(module: ModuleType, uri: str, options: SourceOptions) -> Source:
     from runtime.watched import Watched
-
-    check = getattr(module, "check", None)
-    if check is not None:
-        check(uri)
 
     def open_here() -> Source:
         source: Source = module.open_source(uri, options)
