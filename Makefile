@@ -10,7 +10,8 @@ DEVICE_VENV := .venv-device-$(notdir $(PYTHON))
 DEMO_READY := $(VENV)/.demo-ready
 TEST_READY := $(VENV)/.test-ready
 
-.PHONY: demo test device lint types contracts footprint tflite-bench clean
+.PHONY: demo test device lint types contracts footprint tflite-bench age-bench fault-bench \
+	fallback-bench screenshot clean
 .DEFAULT_GOAL := demo
 
 demo: $(DEMO_READY)
@@ -44,6 +45,25 @@ footprint: demo
 # Our TFLite files beside those of the nets' authors; EDGE_SDK_MODELS names the model pack.
 tflite-bench: $(DEMO_READY)
 	$(BIN)/python tests/bench/tflite.py
+
+# Age of results behind real RTSP and MJPEG servers, beside other readers; and 200 faults of cameras.
+# The servers need what .ci/run installs. An hour: make fault-bench FAULTS='--faults 200 --hour'
+SECONDS_EACH ?= 600
+FAULTS ?= --faults 200
+age-bench: $(TEST_READY)
+	$(BIN)/python tests/bench/age.py --seconds $(SECONDS_EACH)
+
+fault-bench: $(TEST_READY)
+	$(BIN)/python tests/bench/faults.py $(FAULTS)
+
+# Rungs that crash, hang, lie and die, and the real onnxruntime-gpu on a machine without a GPU; makes
+# an environment of its own, with 300 MB of packages.
+fallback-bench: $(TEST_READY)
+	$(BIN)/python tests/bench/fallbacks.py
+
+# docs/preview.png, from a real run in Chromium.
+screenshot: demo
+	$(BIN)/python -m tests.bench.screenshot
 
 clean:
 	rm -rf $(VENV) .venv-device-* build dist *.egg-info .hypothesis .mypy_cache .ruff_cache .pytest_cache \
