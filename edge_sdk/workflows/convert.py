@@ -117,9 +117,9 @@ def convert(
     subject = _subject(_captured(model, options), options)
     told = terms(subject.task)
     frames = Frames(taken, subject.contract, "calibrating")
+    prepared = prepare(subject.captured, subject.contract, extra)
     _try_decoder(subject, frames)
     label_map = map_labels(judged, told, subject.labels, subject.shapes, options.label_offset)
-    prepared = prepare(subject.captured, subject.contract, extra)
     products, faults = _produce(prepared, ladder, frames, _facts(subject, profile), options)
     question = Question(
         Frames(judged, subject.contract, "comparing"),

@@ -194,7 +194,7 @@ CONVERSIONS = {
         ("outside the model's 10 outputs",), more=("--label-offset", "3")
     ),
     "a budget for raw outputs": Case(
-        ("leave --max-drop out",), more=("--task", "raw", "--max-drop", "1")
+        ("--max-drop needs something to measure",), more=("--task", "raw", "--max-drop", "1")
     ),
     "a budget below nothing": Case(("0 or more",), more=("--max-drop", "-1")),
     "a budget that is no number": Case(("0 or more",), more=("--max-drop", "nan")),
