@@ -317,7 +317,7 @@ class Pipeline:
         with self.times.decode.timing():
             result = self._decode(outputs, context)
             if self._follow:
-                result = self._follow[number](result, frame.captured_ns)
+                result = self._follow[number](result, _film_ns(self._sources[number], frame))
         age_ns = time.monotonic_ns() - frame.captured_ns
         self.times.age.add(age_ns / 1e9)
         stamp = Stamp(age_ns / 1e6, ran)
@@ -381,6 +381,14 @@ def _each(sources: Source | str | Sequence[Source | str]) -> Sequence[Source | s
     if isinstance(sources, Sequence) and not isinstance(sources, str):
         return sources
     return [sources]
+
+
+def _film_ns(source: Source, frame: Frame) -> int:
+    """Return when the frame was taken: a film that is read faster than it was filmed has its own
+    time."""
+    if source.live or not source.fps:
+        return frame.captured_ns
+    return round(frame.index * 1e9 / source.fps)
 
 
 def _policy(source: Source, queue: int) -> Policy:
