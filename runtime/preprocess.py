@@ -8,54 +8,27 @@ artifact. A camera's frames are all prepared by one `Preparer`, which allocates 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from device_profiles.errors import ContractError, DataError
-from runtime.antialias import Antialias, Cut, plain
 from runtime.contract import InputContract
-from runtime.opencv import opencv
+from runtime.geometry import Placement, placement
 from runtime.tiles import tiling
+from runtime.writers import Pixels, Shape, Write, writer
 
-Pixels = NDArray[np.uint8]
-Shape = tuple[int, int, int]
-Write = Callable[[Pixels, Pixels], None]  # from a picture into another
-
-_CV2_METHODS = {
-    "linear": "INTER_LINEAR",
-    "area": "INTER_AREA",
-    "cubic": "INTER_CUBIC",
-    "nearest": "INTER_NEAREST",
-}
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where the model's picture lies in the frame: `frame = model * scale + offset`, in pixels.
-
-    Coordinates are continuous and measured from the picture's edge: pixel i reaches from i to
-    i + 1 and its centre is i + 0.5. Corners of boxes are such coordinates.
-    """
-
-    scale_x: float
-    scale_y: float
-    offset_x: float
-    offset_y: float
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """Size of the resized frame, and where in it the model's picture begins (negative: bars)."""
-
-    height: int
-    width: int
-    top: int = 0
-    left: int = 0
+__all__ = [
+    "Pixels",
+    "Placement",
+    "Preparer",
+    "byte_values",
+    "normalize",
+    "placement",
+    "prepare",
+    "prepare_batch",
+]
 
 
 def prepare(image: Pixels, contract: InputContract, out: Pixels | None = None) -> Pixels:
@@ -127,7 +100,7 @@ class Preparer:
             np.copyto(out[0], image)
             return out
         if image.shape != self._frame:
-            self._write, self._own = _writer(image.shape, contract), None
+            self._write, self._own = writer(image.shape, contract), None
             self._frame = image.shape
         if out is None:
             if self._own is None:
@@ -135,21 +108,6 @@ class Preparer:
             out = self._own
         self._write(image, out)
         return out
-
-
-def placement(height: int, width: int, contract: InputContract) -> Placement:
-    """Return how the model's pixel coordinates map back to a frame of `height` x `width`.
-
-    Raises ContractError where the model sees tiles, none of which is the whole frame.
-    """
-    if contract.resize == "tile":
-        raise ContractError(
-            "preprocessing resize=tile is for enhancement; this task needs the whole frame in one "
-            "picture: say stretch, letterbox or center-crop"
-        )
-    plan = _plan(height, width, contract)
-    scale_x, scale_y = width / plan.width, height / plan.height
-    return Placement(scale_x, scale_y, plan.left * scale_x, plan.top * scale_y)
 
 
 def normalize(batch: Pixels, contract: InputContract) -> NDArray[np.float32]:
@@ -191,48 +149,6 @@ def _checked(image: Pixels) -> Pixels:
     return image
 
 
-def _plan(height: int, width: int, contract: InputContract) -> _Plan:
-    if contract.resize == "letterbox":
-        return _letterbox(height, width, contract)
-    if contract.resize == "center-crop":
-        return _center_crop(height, width, contract)
-    return _Plan(contract.height, contract.width)
-
-
-def _letterbox(height: int, width: int, contract: InputContract) -> _Plan:
-    scale = min(contract.height / height, contract.width / width)
-    rows = min(max(round(height * scale), 1), contract.height)
-    columns = min(max(round(width * scale), 1), contract.width)
-    return _Plan(
-        rows, columns, -((contract.height - rows) // 2), -((contract.width - columns) // 2)
-    )
-
-
-def _center_crop(height: int, width: int, contract: InputContract) -> _Plan:
-    """Round as torchvision's Resize(shorter_side) and CenterCrop do (transforms/functional.py)."""
-    side = contract.shorter_side
-    if not side:
-        # The smallest size that covers the model's picture: one of the two sides fits exactly.
-        fits_height = contract.height * width >= contract.width * height
-        side = contract.height if fits_height else contract.width
-        rows, columns = (
-            (side, int(side * width / height))
-            if fits_height
-            else (int(side * height / width), side)
-        )
-    elif height <= width:
-        rows, columns = side, int(side * width / height)
-    else:
-        rows, columns = int(side * height / width), side
-    if rows < contract.height or columns < contract.width:
-        raise ContractError(
-            f"a frame of {height}x{width} with shorter_side {side} becomes {rows}x{columns}, too "
-            f"small for the model's {contract.height}x{contract.width}; raise shorter_side"
-        )
-    top, left = round((rows - contract.height) / 2), round((columns - contract.width) / 2)
-    return _Plan(rows, columns, top, left)
-
-
 def _nothing(image: Pixels, out: Pixels) -> None:
     """Stand in before the first frame."""
 
@@ -243,115 +159,6 @@ def _check_out(out: Pixels, shape: tuple[int, ...]) -> None:
             f"a buffer of {out.dtype} {out.shape} cannot take this frame; give contiguous uint8 "
             f"{shape}"
         )
-
-
-def _writer(frame: Shape, contract: InputContract) -> Write:
-    """Return what writes frames of this shape into batches."""
-    return _Tiles(frame, contract) if contract.resize == "tile" else _Picture(frame, contract)
-
-
-class _Picture:
-    """Writes frames of one shape as the model's picture, between bars where it has any."""
-
-    def __init__(self, frame: Shape, contract: InputContract) -> None:
-        plan = _plan(frame[0], frame[1], contract)
-        rows = Cut(plan.height, max(plan.top, 0), min(plan.top + contract.height, plan.height))
-        columns = Cut(plan.width, max(plan.left, 0), min(plan.left + contract.width, plan.width))
-        top, left = max(-plan.top, 0), max(-plan.left, 0)
-        self._bars = contract.pad_value
-        self._top, self._bottom = top, top + len(rows)
-        self._left, self._right = left, left + len(columns)
-        self._resize = _resizer(frame, rows, columns, contract.interpolation)
-        other = frame[2] != contract.channels
-        self._colored = np.empty((len(rows), len(columns), frame[2]), np.uint8) if other else None
-
-    def __call__(self, image: Pixels, out: Pixels) -> None:
-        canvas, bars = out[0], self._bars
-        canvas[: self._top] = bars
-        canvas[self._bottom :] = bars
-        seen = canvas[self._top : self._bottom]
-        seen[:, : self._left] = bars
-        seen[:, self._right :] = bars
-        seen = seen[:, self._left : self._right]
-        if self._colored is None:
-            self._resize(image, seen)
-        else:
-            self._resize(image, self._colored)
-            _recolor(self._colored, seen)
-
-
-class _Tiles:
-    """Writes frames of one shape as tiles.
-
-    A picture is enlarged in its own colours: luma has less of their rounding than they have.
-    """
-
-    def __init__(self, frame: Shape, contract: InputContract) -> None:
-        tiles = tiling(frame[0], frame[1], contract)
-        self._corners = [
-            (row.start, column.start) for row in tiles.rows for column in tiles.columns
-        ]
-        size, channels = (tiles.height, tiles.width), contract.channels
-        self._enlarged = self._colored = self._reflected = None
-        if contract.upscale > 1:
-            rows, columns = (Cut(side, 0, side) for side in size)
-            self._enlarged = np.empty((*size, frame[2]), np.uint8)
-            self._resize = _resizer(frame, rows, columns, contract.interpolation)
-        if frame[2] != channels:
-            self._colored = np.empty((*size, channels), np.uint8)
-        if tiles.height < contract.height or tiles.width < contract.width:
-            whole = max(tiles.height, contract.height), max(tiles.width, contract.width)
-            self._reflected = np.empty((*whole, channels), np.uint8)
-
-    def __call__(self, image: Pixels, out: Pixels) -> None:
-        if self._enlarged is not None:
-            self._resize(image, self._enlarged)
-            image = self._enlarged
-        if self._colored is not None:
-            _recolor(image, self._colored)
-            image = self._colored
-        if self._reflected is not None:
-            _reflect(image, self._reflected)
-            image = self._reflected
-        height, width = out.shape[1:3]
-        for tile, (top, left) in zip(out, self._corners, strict=True):
-            np.copyto(tile, image[top : top + height, left : left + width])
-
-
-def _resizer(frame: Shape, rows: Cut, columns: Cut, interpolation: str) -> Write:
-    """Return what writes what is kept of resized frames, (rows, columns, channels of the frame)."""
-    if interpolation in ("antialias", "antialias-cubic"):
-        return Antialias(frame, rows, columns, interpolation == "antialias-cubic")
-    cv2 = opencv()
-    size, method = (columns.size, rows.size), getattr(cv2, _CV2_METHODS[interpolation])
-    if (len(rows), len(columns)) == (rows.size, columns.size):
-
-        def whole(image: Pixels, out: Pixels) -> None:
-            cv2.resize(plain(image), size, dst=plain(out), interpolation=method)
-
-        return whole
-    resized = np.empty((rows.size, columns.size, frame[2]), np.uint8)
-    kept = resized[rows.start : rows.stop, columns.start : columns.stop]
-
-    def part(image: Pixels, out: Pixels) -> None:
-        cv2.resize(plain(image), size, dst=plain(resized), interpolation=method)
-        np.copyto(out, kept)
-
-    return part
-
-
-def _recolor(picture: Pixels, out: Pixels) -> None:
-    cv2 = opencv()
-    code = cv2.COLOR_BGR2GRAY if out.shape[2] == 1 else cv2.COLOR_GRAY2BGR
-    cv2.cvtColor(plain(picture), code, dst=plain(out))
-
-
-def _reflect(picture: Pixels, out: Pixels) -> None:
-    """Continue a picture beyond its last lines by those before them."""
-    cv2 = opencv()
-    down, right = (out.shape[axis] - picture.shape[axis] for axis in (0, 1))
-    mode: Any = cv2.BORDER_REFLECT_101
-    cv2.copyMakeBorder(plain(picture), 0, down, 0, right, mode, dst=plain(out))
 
 
 @lru_cache(maxsize=16)
