@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from torch import nn
 
 from runtime.contract import InputContract
@@ -21,12 +24,14 @@ IMAGENET = InputContract(
 class Net(nn.Module):
     """A CNN that takes float32 images (N, C, H, W), prepared by `input_contract`.
 
-    `task` says what its outputs are. `needs_weights` is true of an architecture whose weights are
-    still random: to convert it without `--weights` is a mistake.
+    `task` says what its outputs are, and `decoder` how they are read, as in a manifest.
+    `needs_weights` is true of an architecture whose weights are still random: to convert it
+    without `--weights` is a mistake.
     """
 
     input_contract: InputContract
     task: str
+    decoder: Mapping[str, Any] = {}
     needs_weights = True
 
 
@@ -37,13 +42,14 @@ class Classifier(Net):
 
 
 class Upscaler(Net):
-    """A net that gives a sharper image (N, C, H', W'), in the units of the prepared input.
+    """A net that gives a sharper picture (N, 1, H', W'), in the units of the prepared input.
 
-    It works on luma only, as such nets are trained: colour is to be enlarged by interpolation. It
-    is fully convolutional, so the size in its contract is a choice and not a need.
+    It works on luma only, as such nets are trained: colours are enlarged by interpolation. It is
+    fully convolutional, so the size of its tiles is a choice, and sees half of their overlap far,
+    so that they join without a trace.
     """
 
-    task = "raw"
+    task = "enhance"
 
 
 def he_initialise(model: nn.Module) -> None:

@@ -25,8 +25,7 @@ from runtime.contract import InputContract
 from runtime.engines import EngineOptions, open_engine
 from runtime.golden import MIN_VARIATION, float_tolerance
 from runtime.images import image_files, read_image
-from runtime.preprocess import normalize
-from runtime.preprocess import prepare as prepare_frame
+from runtime.preprocess import normalize, prepare_batch
 from tests.converters.op_matrix import operators
 
 Frames = NDArray[np.uint8]
@@ -82,7 +81,8 @@ def prepared(net: Net, pack: Path) -> Prepared:
 def frames_of(folder: Path, contract: InputContract, count: int) -> list[Frames]:
     paths = image_files(folder)
     taken = paths[:: max(len(paths) // count, 1)][:count]
-    return [prepare_frame(read_image(path), contract)[None] for path in taken]
+    batches = (prepare_batch(read_image(path), contract) for path in taken)
+    return [batch[len(batch) // 2 :][:1] for batch in batches]  # of tiles one in the middle
 
 
 def answers(data: bytes, frames: list[Frames], engine: str = "litert") -> list[NDArray[np.generic]]:
@@ -147,7 +147,7 @@ def test_random_weights(name: str) -> None:
 def photos(pack: Path, contract: InputContract) -> tuple[list[Frames], NDArray[np.int64]]:
     """Return the 500 photos and their classes, of 1001: class 0 is background."""
     paths = image_files(pack / PHOTOS)
-    frames = [prepare_frame(read_image(path), contract)[None] for path in paths]
+    frames = [prepare_batch(read_image(path), contract) for path in paths]
     return frames, np.array([int(path.name[:4]) + 1 for path in paths])
 
 
