@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from device_profiles.errors import RequestError
+from device_profiles.nearest import hint
 from runtime.contract import InputContract
 
 Array = NDArray[np.generic]
+Options = TypeVar("Options")
 
 
 @dataclass(frozen=True)
@@ -58,3 +61,22 @@ def refuse_decoder(task: str, decoder: Mapping[str, Any]) -> None:
     """Raise RequestError when something is said of a decoder, for a task that has none."""
     if decoder:
         raise RequestError(f"task {task} has no decoder to choose; leave {dict(decoder)} out")
+
+
+def read_options(task: str, spec: Mapping[str, Any], kind: type[Options]) -> Options:
+    """Return a manifest's `decoder` as `kind`, a dataclass that checks its values.
+
+    Raises RequestError, naming the nearest known one, for an option that there is not.
+    """
+    known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    for key in spec:
+        if key not in known:
+            raise RequestError(
+                f"task {task} has no decoder option {key!r:.50}; {hint(str(key), known)}"
+            )
+    return kind(**spec)
+
+
+def wrong_option(name: str, value: object, remedy: str) -> RequestError:
+    """Return the error for a value that an option of a decoder cannot have."""
+    return RequestError(f"decoder option {name} {value!r:.50} is not valid; {remedy}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from device_profiles.errors import ContractError, EngineError, RequestError
 from device_profiles.nearest import hint
 from runtime.contract import InputContract
 from runtime.opencv import opencv
-from runtime.tasks.base import Array, Decode, TaskContext
+from runtime.tasks.base import Array, Decode, TaskContext, read_options, wrong_option
 from runtime.tiles import Span, Tiling, tiling
 
 __all__ = ["EVALUATION", "EnhancedImage", "Options", "make"]
@@ -74,11 +74,11 @@ class Options:
         if self.range is not None:
             object.__setattr__(self, "range", _range(self.range))
         if self.scale is not None and (type(self.scale) is not int or self.scale < 1):
-            raise _wrong("scale", self.scale, "a whole number from 1")
+            raise wrong_option("scale", self.scale, "give a whole number from 1")
         if type(self.blend) is not int or self.blend < 0:
-            raise _wrong("blend", self.blend, "a whole number of pixels from 0")
+            raise wrong_option("blend", self.blend, "give a whole number of pixels from 0")
         if self.luma not in LUMA:
-            raise _wrong("luma", self.luma, hint(str(self.luma), LUMA))
+            raise wrong_option("luma", self.luma, hint(str(self.luma), LUMA))
 
 
 def _range(value: object) -> tuple[float, float]:
@@ -86,11 +86,7 @@ def _range(value: object) -> tuple[float, float]:
     numbers = [float(end) for end in ends if type(end) in (int, float) and math.isfinite(end)]
     if len(ends) == len(numbers) == 2 and numbers[0] != numbers[1]:
         return numbers[0], numbers[1]
-    raise _wrong("range", value, "two numbers, those of black and of white")
-
-
-def _wrong(name: str, value: object, remedy: str) -> RequestError:
-    return RequestError(f"decoder option {name} {value!r:.50} is not valid; give {remedy}")
+    raise wrong_option("range", value, "give two numbers, those of black and of white")
 
 
 def make(spec: Mapping[str, Any]) -> Decode:
@@ -98,13 +94,7 @@ def make(spec: Mapping[str, Any]) -> Decode:
 
     Raises RequestError, naming the nearest known one, for an option that there is not.
     """
-    known = [field.name for field in fields(Options)]
-    for key in spec:
-        if key not in known:
-            raise RequestError(
-                f"task enhance has no decoder option {key!r:.50}; {hint(str(key), known)}"
-            )
-    return _Decoder(Options(**spec))
+    return _Decoder(read_options("enhance", spec, Options))
 
 
 class _Decoder:

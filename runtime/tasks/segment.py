@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from device_profiles.nearest import hint
 from runtime.contract import InputContract
 from runtime.tasks._grid import Classes, Grid, best, best_between, grid, interpolated_bytes, nearest
 from runtime.tasks._segmentation import ClassShare, SegmentationMap
-from runtime.tasks.base import Array, Decode, TaskContext
+from runtime.tasks.base import Array, Decode, TaskContext, read_options, wrong_option
 
 __all__ = ["EVALUATION", "ClassShare", "Options", "SegmentationMap", "make"]
 
@@ -54,22 +54,18 @@ class Options:
     def __post_init__(self) -> None:
         for name in ("matte", "rle"):
             if not isinstance(getattr(self, name), bool):
-                raise _wrong(name, getattr(self, name), "give true or false")
+                raise wrong_option(name, getattr(self, name), "give true or false")
         for name, known in _CHOICES.items():
             value = getattr(self, name)
             if value is not None and value not in known:
-                raise _wrong(name, value, hint(str(value), known))
+                raise wrong_option(name, value, hint(str(value), known))
         background, threshold = self.background, self.threshold
         if background is not None and (type(background) is not int or background < -1):
-            raise _wrong("background", background, "give a class from 0, or -1 for none")
+            raise wrong_option("background", background, "give a class from 0, or -1 for none")
         if threshold is not None and not (
             type(threshold) in (int, float) and 0 < float(threshold) < 1
         ):
-            raise _wrong("threshold", threshold, "give a number between 0 and 1")
-
-
-def _wrong(name: str, value: object, remedy: str) -> RequestError:
-    return RequestError(f"decoder option {name} {value!r:.50} is not valid; {remedy}")
+            raise wrong_option("threshold", threshold, "give a number between 0 and 1")
 
 
 def make(spec: Mapping[str, Any]) -> Decode:
@@ -77,13 +73,7 @@ def make(spec: Mapping[str, Any]) -> Decode:
 
     Raises RequestError, naming the nearest known one, for an option that there is not.
     """
-    known = [field.name for field in fields(Options)]
-    for key in spec:
-        if key not in known:
-            raise RequestError(
-                f"task segment has no decoder option {key!r:.50}; {hint(key, known)}"
-            )
-    return _Decoder(Options(**spec))
+    return _Decoder(read_options("segment", spec, Options))
 
 
 class _Decoder:
