@@ -65,7 +65,7 @@ def _parse(uri: str) -> tuple[int | str, CameraOptions]:
 
 
 class Camera:
-    """A local camera, live: the driver keeps one frame, older ones are lost."""
+    """A local camera, live: the driver keeps a frame while the last one is decoded."""
 
     live = True
     count = None
@@ -118,7 +118,8 @@ class Camera:
         code = cv2.VideoWriter.fourcc(*options.format) if options.format else 0
         if code:
             self._capture.set(cv2.CAP_PROP_FOURCC, code)
-        self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        # One is filled while the other is decoded; a driver without a free one skips a frame.
+        self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 2)
         asked = (
             ("width", cv2.CAP_PROP_FRAME_WIDTH, options.width),
             ("height", cv2.CAP_PROP_FRAME_HEIGHT, options.height),

@@ -188,7 +188,7 @@ def test_a_child_that_hangs_in_c_is_killed(make: Any) -> None:
 
 @pytest.mark.parametrize("kind", ["hang", "hang in open"])
 def test_a_watched_camera_that_hangs_is_killed_and_opened_again(kind: str) -> None:
-    options = SourceOptions(stale=0.3, open=3.0, retry_cap=0.05, isolate="process", wait=True)
+    options = SourceOptions(stale=1.0, open=3.0, retry_cap=0.05, isolate="process", wait=True)
     made: list[Isolated] = []
 
     def open_apart() -> Isolated:
@@ -197,10 +197,10 @@ def test_a_watched_camera_that_hangs_is_killed_and_opened_again(kind: str) -> No
         return made[-1]
 
     source = Watched("odd", open_apart, options)
-    until(lambda: len(made) == 2 and source.status().state is SourceState.LIVE)
+    until(lambda: len(made) > 1 and source.status().state is SourceState.LIVE)
     assert not is_alive(made[0]._child.pid)
     source.close()
-    until(lambda: not is_alive(made[1]._child.pid))
+    until(lambda: not [one for one in made if is_alive(one._child.pid)])
 
 
 PARENT = """
