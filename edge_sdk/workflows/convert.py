@@ -29,7 +29,7 @@ from device_profiles.errors import (
 from device_profiles.profile import Profile
 from device_profiles.profile import load as load_profile
 from edge_sdk.workflows.convert_options import ConvertOptions
-from edge_sdk.workflows.data import CALIBRATION, Frames, digests, split
+from edge_sdk.workflows.data import CALIBRATION, Frames, Inputs, digests, split
 from edge_sdk.workflows.golden import make_golden
 from edge_sdk.workflows.limits import check_writable
 from edge_sdk.workflows.measure import Question, classes_of, compare, map_labels
@@ -120,7 +120,8 @@ def convert(
     prepared = prepare(subject.captured, subject.contract, extra)
     _try_decoder(subject, frames)
     label_map = map_labels(judged, told, subject.labels, subject.shapes, options.label_offset)
-    products, faults = _produce(prepared, ladder, frames, _facts(subject, profile), options)
+    facts = _facts(subject, profile)
+    products, faults = _produce(prepared, ladder, Inputs(frames), facts, options)
     question = Question(
         Frames(judged, subject.contract, "comparing"),
         subject.task,
@@ -230,7 +231,7 @@ def _facts(subject: Subject, profile: Profile) -> dict[str, str]:
 def _produce(
     prepared: Prepared,
     ladder: list[Recipe],
-    frames: Frames,
+    inputs: Inputs,
     facts: Mapping[str, str],
     options: ConvertOptions,
 ) -> tuple[dict[str, Product], dict[str, dict[str, Any]]]:
@@ -246,9 +247,9 @@ def _produce(
             continue
         try:
             if recipe.calibrates and recipe.activation_type not in looks:
-                looks[recipe.activation_type] = look(prepared.graph, recipe, frames)
+                looks[recipe.activation_type] = look(prepared.graph, recipe, inputs)
             observed = looks.get(recipe.activation_type)
-            products[recipe.file] = produce(prepared, recipe, frames, facts, observed)
+            products[recipe.file] = produce(prepared, recipe, inputs, facts, observed)
         except (ModelError, MissingError) as error:
             faults[recipe.file] = error
     made = {product.recipe.precision for product in products.values()}

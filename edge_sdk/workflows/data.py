@@ -74,6 +74,22 @@ class Frames:
         return np.concatenate([frame[len(frame) // 2 :][:1] for frame in islice(self, count)])
 
 
+class Inputs:
+    """What calibrates: one input of each of `frames`, uint8 (1, H, W, C); may be walked many times.
+
+    Of frames in tiles the tiles take turns, so that all parts of a picture are seen.
+    """
+
+    def __init__(self, frames: Frames) -> None:
+        self._frames = frames
+
+    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+        """Yield one input of each frame."""
+        for index, frame in enumerate(self._frames):
+            turn = index % len(frame)
+            yield frame[turn : turn + 1]
+
+
 def digests(dataset: Dataset) -> list[str]:
     """Return the SHA-256, in hex, of every file of `dataset` that can be read."""
     found = []

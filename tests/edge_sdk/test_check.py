@@ -202,7 +202,7 @@ def test_a_bundle_that_does_not_say_its_architecture(
         return replace(manifest, profile={"name": DEVICE, "digest": "0" * 64})
 
     good = rewrite(bundle, tmp_path / "good.edge", change=silent)
-    # Whether int8 is reproduced depends on this machine's kernels; that it is not simulated does not.
+    # Whether int8 is reproduced depends on the kernels here; that it is not simulated does not.
     int8, fp32 = check(good, digits.heldout, CheckOptions(samples=10)).facts["artifacts"]
     assert (int8["arithmetic"], fp32["arithmetic"]) == ("native", "native")
     assert fp32["golden"]["passed"] is True

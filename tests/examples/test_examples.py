@@ -7,15 +7,18 @@ import itertools
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import cv2
+import numpy as np
 import pytest
 import torch
 
 from converters.recipe import recipes
 from converters.zoo.digits import load_split
+from converters.zoo.espcn import espcn_x2
 from converters.zoo.resnet import resnet18
 from device_profiles.profile import load as load_profile
 from edge_sdk import ConvertOptions, convert, open_bundle
@@ -116,6 +119,47 @@ def test_camera_inference(bundle: Path, tmp_path: Path) -> None:
 def test_camera_inference_is_a_dozen_lines() -> None:
     code = (EXAMPLES / "camera_inference.py").read_text().split('"""')[2]
     assert len([line for line in code.splitlines() if line.strip()]) <= 12
+
+
+@pytest.fixture(scope="module")
+def doubling(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle whose net makes four pixels, a little darker, of each."""
+    folder = tmp_path_factory.mktemp("doubling")
+    weights = {name: torch.zeros_like(value) for name, value in espcn_x2().state_dict().items()}
+    for layer, outputs in (("conv1", 1), ("conv2", 1), ("conv3", 4)):
+        kernel = weights[f"{layer}.weight"]
+        kernel[:outputs, 0, kernel.shape[2] // 2, kernel.shape[3] // 2] = 1
+    torch.save(weights, folder / "espcn.pth")
+    (folder / "small").mkdir()
+    for photo in photos.iterdir():
+        small = cv2.resize(cv2.imread(str(photo)), (96, 72), interpolation=cv2.INTER_AREA)
+        cv2.imwrite(str(folder / "small" / photo.name), small)
+    tiles = replace(espcn_x2().input_contract, height=64, width=64)
+    options = ConvertOptions(weights=folder / "espcn.pth", preprocess=tiles)
+    device, path = EXAMPLES / "your_own_device.toml", folder / "espcn.edge"
+    convert("zoo:espcn_x2", device, path, folder / "small", options)
+    return path
+
+
+def test_enhance_a_video(
+    doubling: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = "synthetic:shapes?width=200&height=150&frames=6"
+    output = tmp_path / "larger.mp4"
+    assert load("enhance_a_video").main(str(doubling), source, str(output)) == 6
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "frame 0: 200x150 to 400x300"
+    assert said[-1] == f"wrote 6 frames to {output}"
+    film = cv2.VideoCapture(str(output))
+    pictures = [film.read()[1] for _ in range(7)]
+    film.release()
+    assert pictures[6] is None
+    frames = open_source(source)
+    for frame, picture in zip(iter(frames.read, None), pictures, strict=False):
+        nearest = cv2.resize(frame.image, (400, 300), interpolation=cv2.INTER_NEAREST)
+        both = (cv2.cvtColor(p, cv2.COLOR_BGR2GRAY).ravel() for p in (nearest, picture))
+        assert np.corrcoef(*both)[0, 1] > 0.98  # a codec was between them
+    frames.close()
 
 
 def test_check_accuracy(bundle: Path, digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
