@@ -24,6 +24,7 @@ from edge_sdk.workflows.golden import reductions
 from runtime.contract import InputContract
 from runtime.engines import EngineOptions, open_engine
 from runtime.golden import MIN_VARIATION, float_tolerance
+from runtime.host import host
 from runtime.images import image_files, read_image
 from runtime.preprocess import normalize, prepare_batch
 from tests.converters.op_matrix import operators
@@ -182,6 +183,8 @@ def test_int8_is_no_less_accurate_than_the_authors_own(
 @pytest.mark.models
 @pytest.mark.parametrize("weights", ["offgrid", "dequant"])
 def test_both_formats_give_the_same_classes(weights: str, model_pack: Path) -> None:
+    if host().saturates_int8_pairs:
+        pytest.skip("onnxruntime's int8 kernels saturate on this CPU: no measure of another file")
     file = f"mobilenet_v2_1.0_224_imagenet_{weights}.safetensors"
     ready = prepared(Net("zoo:mobilenet_v2_tf", PHOTOS, file), model_pack)
     frames, _ = photos(model_pack, ready.contract)
