@@ -12,6 +12,7 @@
     ├── OutputError               (OSError)       something cannot be written              exit 2
     ├── GateError                 (RuntimeError)  done, and a gate failed                  exit 1
     ├── EngineError               (RuntimeError)  an engine cannot load or run a model     exit 3
+    │   └── CrashError                            the process that ran it died of a signal
     └── MissingError              (ImportError)   the environment lacks a package          exit 3
 
 Messages are one line: what, where, what to do next.
@@ -72,6 +73,14 @@ class EngineError(EdgeError, RuntimeError):
     """An engine cannot load or run a model on the provider asked for."""
 
     exit_code = 3
+
+
+class CrashError(EngineError):
+    """The process that ran an engine died; `signal` is the number of the signal."""
+
+    def __init__(self, message: str, signal: int) -> None:
+        super().__init__(message)
+        self.signal = signal
 
 
 class MissingError(EdgeError, ImportError):

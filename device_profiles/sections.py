@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, fields
+from itertools import accumulate
 from typing import Any
 
 from device_profiles.errors import ProfileError
@@ -84,11 +85,46 @@ class Accelerator:
     )
 
 
+_ID = _matching(r"0x[0-9a-f]{1,3}", 'a hexadecimal number such as "0xd08"')
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Cores of one kind, as the device's own kernel tells of them; None where not known.
+
+    `max_mhz` and `min_mhz` are what the clock can be set to. `implementer`, `part`, `variant` and
+    `revision` are the lines "CPU ..." of `/proc/cpuinfo` on Arm, `hwcaps` its line "Features" (the
+    same on every core of a device). Caches are in KiB: `l1d_kb` and `l1i_kb` of one core, `l2_kb`
+    of `l2_cores` cores together, `l3_kb` of `l3_cores` cores together (None: of all cores).
+    """
+
+    name: str = field(metadata=TEXT)
+    cores: int = field(metadata=_rule(_positive))
+    max_mhz: int = field(metadata=_rule(_positive))
+    min_mhz: int | None = field(default=None, metadata=_rule(_positive))
+    implementer: str | None = field(default=None, metadata=_ID)
+    part: str | None = field(default=None, metadata=_ID)
+    variant: str | None = field(default=None, metadata=_ID)
+    revision: int | None = field(default=None, metadata=_rule(_not_negative))
+    hwcaps: str | None = field(default=None, metadata=TEXT)
+    l1d_kb: int | None = field(default=None, metadata=_rule(_positive))
+    l1i_kb: int | None = field(default=None, metadata=_rule(_positive))
+    l2_kb: int | None = field(default=None, metadata=_rule(_positive))
+    l2_cores: int | None = field(default=None, metadata=_rule(_positive))
+    l3_kb: int | None = field(default=None, metadata=_rule(_positive))
+    l3_cores: int | None = field(default=None, metadata=_rule(_positive))
+
+    def __post_init__(self) -> None:
+        if self.min_mhz is not None and self.min_mhz > self.max_mhz:
+            raise ProfileError(f"min_mhz = {self.min_mhz} is above max_mhz = {self.max_mhz}")
+
+
 @dataclass(frozen=True)
 class Hardware:
     """The machine: `memory_mb` in MiB, None where not known; `features` as in `FEATURES`.
 
-    On a device with one kind of core all of them are `big_cores`.
+    On a device with one kind of core all of them are `big_cores`. `clusters` tell of the cores in
+    full, the fastest first; they are empty where the profile stands for many machines.
     """
 
     arch: str = field(metadata=_among(FEATURES))
@@ -98,14 +134,32 @@ class Hardware:
     features: tuple[str, ...] = ()
     memory_mb: int | None = field(default=None, metadata=_rule(_positive))
     accelerators: tuple[Accelerator, ...] = field(default=(), metadata=_key("accelerator"))
+    clusters: tuple[Cluster, ...] = field(default=(), metadata=_key("cluster"))
 
     def __post_init__(self) -> None:
+        self._check_features()
+        self._check_clusters()
+
+    def _check_features(self) -> None:
         known = FEATURES[self.arch]
         for feature in self.features:
             if feature not in known:
                 raise ProfileError(
                     f"features: {self.arch} has no feature {feature!r}; {hint(feature, known)}"
                 )
+
+    def _check_clusters(self) -> None:
+        if not self.clusters:
+            return
+        counts = [cluster.cores for cluster in self.clusters]
+        if sum(counts) != self.cores or self.big_cores not in accumulate(counts):
+            raise ProfileError(
+                f"the clusters have {' + '.join(map(str, counts))} cores, which are not "
+                f"big_cores = {self.big_cores} and little_cores = {self.little_cores}"
+            )
+        clocks = [cluster.max_mhz for cluster in self.clusters]
+        if clocks != sorted(clocks, reverse=True):
+            raise ProfileError("the clusters are not the fastest first; order them by max_mhz")
 
     @property
     def cores(self) -> int:
@@ -179,12 +233,29 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class Figure:
+    """A latency that somebody published or measured: one inference of `model`, one image.
+
+    `engine` is what ran it, ours or not, with its version where that is told; `precision` as in
+    `PRECISIONS`; `threads` is None where nobody says, and beside the point on an accelerator.
+    """
+
+    model: str = field(metadata=TEXT)
+    engine: str = field(metadata=TEXT)
+    precision: str = field(metadata=_among(PRECISIONS))
+    latency_ms: float = field(metadata=_rule(_positive))
+    source: str = field(metadata=TEXT)
+    threads: int | None = field(default=None, metadata=_rule(_positive))
+
+
+@dataclass(frozen=True)
 class Cost:
     """What the device can do at the most; None where not known.
 
     `memory_gb_s` is bandwidth in 1e9 byte/s; `fp32_gflops_core` and `int8_gops_core` are 1e9
     operations/s of one core, `accelerator_int8_tops` 1e12 operations/s without sparsity, a
-    multiply-add being two operations. `source` says who published or measured the figures.
+    multiply-add being two operations. `source` says who published or measured these; each of the
+    `figures` says so for itself.
     """
 
     memory_gb_s: float | None = field(default=None, metadata=_rule(_positive))
@@ -192,15 +263,30 @@ class Cost:
     int8_gops_core: float | None = field(default=None, metadata=_rule(_positive))
     accelerator_int8_tops: float | None = field(default=None, metadata=_rule(_positive))
     source: str | None = field(default=None, metadata=TEXT)
+    figures: tuple[Figure, ...] = field(default=(), metadata=_key("figure"))
 
     def __post_init__(self) -> None:
-        given = [f.name for f in fields(self) if getattr(self, f.name) is not None]
+        peaks = [f.name for f in fields(self) if f.name not in ("source", "figures")]
+        given = [name for name in peaks if getattr(self, name) is not None]
         if given and self.source is None:
             raise ProfileError(f"{given[0]} needs a source: say who published or measured it")
 
 
 @dataclass(frozen=True)
 class Emulation:
-    """The emulator's name for the CPU (QEMU's `-cpu`); None where nothing stands in for it."""
+    """What stands for the device under an emulator.
+
+    `cpu` is the emulator's name for the CPU (QEMU's `-cpu`), None where nothing stands in for it;
+    `stands_in` says how it differs from the device's own, None where it is the very one. `debian`
+    is the release whose Python and C library stand for the device's.
+    """
 
     cpu: str | None = field(default=None, metadata=TEXT)
+    debian: str = field(
+        default="bookworm", metadata=_matching(r"[a-z]+", 'a release of Debian such as "bookworm"')
+    )
+    stands_in: str | None = field(default=None, metadata=TEXT)
+
+    def __post_init__(self) -> None:
+        if self.stands_in is not None and self.cpu is None:
+            raise ProfileError("stands_in needs cpu: say which one stands in")
