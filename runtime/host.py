@@ -82,7 +82,7 @@ def fingerprint(root: Path = Path("/")) -> dict[str, str]:
     return {
         "cpu": f"{cpu.arch} {' '.join(sorted(cpu.features))} x{os.cpu_count()}",
         "system": f"{system.sysname} {system.release}",
-        "libc": _libc(),
+        "libc": libc(),
         "drivers": "|".join(_content(root / name) for name in _DRIVERS),
         "libraries": _stamp(root / _LIBRARIES),
         "environment": "|".join(os.environ.get(name, "") for name in _ENVIRONMENT),
@@ -111,7 +111,26 @@ def _installed(package: str) -> str:
     return f"{path} {_stamp(path)} {_stamp(path.parent.parent)}"
 
 
-def _libc() -> str:
+def cores(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """Return what the system calls its cores, with their numbers: `0x41/0xd08 x4`, `AMD EPYC x2`.
+
+    An Arm core is called by its implementer and part (Arm's MIDR_EL1), as Linux names none.
+    """
+    found: dict[str, int] = {}
+    text = cpuinfo.read_text(errors="replace") if cpuinfo.is_file() else ""
+    for block in text.split("\n\n"):
+        facts = {
+            k.strip(): v.strip() for k, _, v in (li.partition(":") for li in block.splitlines())
+        }
+        part = "/".join(filter(None, (facts.get("CPU implementer"), facts.get("CPU part"))))
+        name = part or facts.get("model name")
+        if name:
+            found[name] = found.get(name, 0) + 1
+    return ", ".join(f"{name} x{count}" for name, count in found.items())
+
+
+def libc() -> str:
+    """Return the C library with its version, such as `glibc 2.36`; nothing where it tells not."""
     name = "CS_GNU_LIBC_VERSION"  # not on musl
     return (os.confstr(name) if name in os.confstr_names else None) or ""
 

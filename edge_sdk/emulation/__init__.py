@@ -1,0 +1,1 @@
+"""How an emulated device is built: its system, its wheels, its CPU."""

@@ -1,0 +1,51 @@
+"""A folder with the four packages and nothing else, for a target's Python to import from."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import json
+import os
+import secrets
+import shutil
+from functools import lru_cache
+from pathlib import Path
+
+from device_profiles.errors import EdgeError
+from edge_sdk.emulation.cache import folder as cached
+
+PACKAGES = ("edge_sdk", "converters", "runtime", "device_profiles")
+
+
+@lru_cache
+def packages() -> Path:
+    """Return a folder of links to the four packages that run here.
+
+    Not the folder that they lie in: beside them lie, where they are installed, packages for this
+    machine's CPU and Python.
+    """
+    homes = {name: str(_home(name)) for name in PACKAGES}
+    key = hashlib.sha256(json.dumps(homes).encode()).hexdigest()[:16]
+    folder = cached("code", key)
+    if all(os.path.realpath(folder / name) == home for name, home in homes.items()):
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = folder.parent / f".{secrets.token_hex(8)}.tmp"
+    draft.mkdir()
+    for name, home in homes.items():
+        (draft / name).symlink_to(home)
+    try:
+        os.rename(draft, folder)
+    except OSError:  # another process was quicker: what it made is the same
+        shutil.rmtree(draft)
+    return folder
+
+
+def _home(name: str) -> Path:
+    spec = None
+    with contextlib.suppress(ImportError, ValueError):
+        spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        raise EdgeError(f"the package {name} of edge-sdk is not found; install edge-sdk again")
+    return Path(spec.origin).resolve().parent

@@ -1,0 +1,108 @@
+"""The device side of a session: `python -m runtime.serve` does what a host asks for.
+
+Requests come in on standard input and are answered on standard output, as `runtime.wire` writes
+them. What libraries print goes to standard error. A fault of an engine is an answer
+(`{"error": ..., "kind": ...}`); anything else ends the process, with its traceback. It ends with
+its standard input.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from device_profiles.errors import EdgeError
+from runtime.engines import Engine, EngineOptions, open_engine
+from runtime.wire import Array, Message, receive, send
+
+Answer = tuple[Message, list[Array]]
+
+
+@dataclass
+class Served:
+    """The engines that a session holds open, by the number that the host calls them by."""
+
+    engines: dict[int, Engine] = field(default_factory=dict)
+
+
+def _open(served: Served, request: Message, arrays: list[Array]) -> Answer:
+    """Load the model that comes as an array of bytes, in this process."""
+    options = EngineOptions(**{**request["options"], "alone": True})
+    start = time.perf_counter()
+    engine = open_engine(request["engine"], arrays[0].tobytes(), options)
+    load_ms = 1e3 * (time.perf_counter() - start)
+    number = request["number"]
+    served.engines[number] = engine
+    facts = {
+        "name": engine.name,
+        "version": engine.version,
+        "provider": engine.provider,
+        "placement": getattr(engine, "placement", {}),
+        "load_ms": load_ms,
+    }
+    for side, specs in (("inputs", engine.inputs), ("outputs", engine.outputs)):
+        facts[side] = [[spec.name, spec.dtype, list(spec.shape)] for spec in specs]
+    return facts, []
+
+
+def _run(served: Served, request: Message, arrays: list[Array]) -> Answer:
+    engine = served.engines[request["number"]]
+    start = time.perf_counter()
+    outputs = engine.run(arrays)
+    ms = 1e3 * (time.perf_counter() - start)
+    return {"ms": ms}, [np.asarray(output) for output in outputs]
+
+
+def _close(served: Served, request: Message, arrays: list[Array]) -> Answer:
+    served.engines.pop(request["number"]).close()
+    return {}, []
+
+
+def _about(served: Served, request: Message, arrays: list[Array]) -> Answer:
+    from runtime.about import about
+
+    return about(), []
+
+
+OPERATIONS: dict[str, Callable[[Served, Message, list[Array]], Answer]] = {
+    "open": _open,
+    "run": _run,
+    "close": _close,
+    "about": _about,
+}
+
+
+def serve(requests: BinaryIO, answers: BinaryIO) -> None:
+    """Answer requests until they end."""
+    served = Served()
+
+    def read(count: int) -> bytes:
+        return requests.read(count)
+
+    while (found := receive(read)) is not None:
+        request, arrays = found
+        try:
+            message, results = OPERATIONS[request["do"]](served, request, arrays)
+        except EdgeError as error:
+            send(answers, {"error": str(error), "kind": type(error).__name__})
+        else:
+            send(answers, message, results)
+    for engine in served.engines.values():
+        engine.close()
+
+
+def main() -> None:
+    """Serve on standard input and output; whatever else is printed goes to standard error."""
+    answers: Any = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    serve(sys.stdin.buffer, answers)
+
+
+if __name__ == "__main__":
+    main()
