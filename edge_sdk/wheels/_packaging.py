@@ -1,0 +1,28 @@
+"""Names and versions of packages, read by the library that defines them."""
+
+from __future__ import annotations
+
+from device_profiles.errors import missing
+
+try:
+    from packaging.markers import UndefinedEnvironmentName
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.specifiers import SpecifierSet
+    from packaging.tags import compatible_tags, cpython_tags
+    from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+    from packaging.version import Version
+except ImportError as error:
+    raise missing("packaging", "convert") from error
+
+__all__ = [
+    "InvalidRequirement",
+    "InvalidWheelFilename",
+    "Requirement",
+    "SpecifierSet",
+    "UndefinedEnvironmentName",
+    "Version",
+    "canonicalize_name",
+    "compatible_tags",
+    "cpython_tags",
+    "parse_wheel_filename",
+]
