@@ -180,11 +180,19 @@ class Pin:
 
 @dataclass(frozen=True)
 class Software:
-    """What the device runs: system, C library, minor versions of Python, pins of packages."""
+    """What the device runs: system, C library, minor versions of Python, pins of packages.
+
+    `python` are the versions that packages are wanted for, the vendor's own first.
+    `system_python` is the vendor's own where it is none of them, as it is too old to be used: one
+    of `python` is then installed beside it.
+    """
 
     python: tuple[str, ...] = field(metadata=_matching(r"3\.\d+", 'a list such as ["3.11"]'))
     os: str | None = field(default=None, metadata=TEXT)
     libc: str | None = field(default=None, metadata=TEXT)
+    system_python: str | None = field(
+        default=None, metadata=_matching(r"[23]\.\d+", 'a version such as "3.8"')
+    )
     pins: tuple[Pin, ...] = field(default=(), metadata=_key("pin"))
 
 

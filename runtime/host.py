@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,8 +70,12 @@ def host(cpuinfo: Path = Path("/proc/cpuinfo")) -> Host:
             if key.strip().lower() in ("flags", "features"):
                 flags = set(value.split())
                 break
-    features = frozenset(_FLAGS[flag] for flag in flags if flag in _FLAGS)
-    return Host(_ALIASES.get(machine, machine), features)
+    return Host(_ALIASES.get(machine, machine), features_of(flags))
+
+
+def features_of(flags: Iterable[str]) -> frozenset[str]:
+    """Return the features that Linux names by `flags`, in the words of device profiles."""
+    return frozenset(_FLAGS[flag] for flag in flags if flag in _FLAGS)
 
 
 def fingerprint(root: Path = Path("/")) -> dict[str, str]:

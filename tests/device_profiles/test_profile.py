@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from device_profiles.errors import ProfileError
-from device_profiles.profile import Profile, load, names
+from device_profiles.profile import Profile, load
 
 RUNG = """
 [[engine]]
@@ -45,83 +45,6 @@ def refusal(source: str | Path) -> str:
     message = str(caught.value)
     assert "\n" not in message
     return message
-
-
-def test_the_shipped_profiles() -> None:
-    assert names() == [
-        "generic-arm64",
-        "generic-x86",
-        "jetson-orin-nano",
-        "raspberry-pi-2b",
-        "raspberry-pi-3b",
-        "raspberry-pi-4b",
-        "raspberry-pi-5",
-        "raspberry-pi-zero-2w",
-    ]
-
-
-@pytest.mark.parametrize("name", names())
-def test_a_shipped_profile_loads_by_name_and_by_path(name: str) -> None:
-    profile = load(name)
-    assert profile.name == name
-    assert profile.title
-    assert profile.engines[-1].provider == "cpu"
-    path = Path(load.__code__.co_filename).with_name(f"{name}.toml")
-    assert load(path) == load(str(path)) == profile
-
-
-@pytest.mark.parametrize("name", names())
-def test_a_profile_survives_json(name: str) -> None:
-    profile = load(name)
-    again = Profile.from_json(profile.to_json())
-    assert again == profile
-    assert again.digest == profile.digest
-
-
-@pytest.mark.parametrize("name", names())
-def test_the_sections_of_a_shipped_profile_give_their_sources(name: str) -> None:
-    # A source can only stand in the file: every section that states facts has one.
-    text = Path(load.__code__.co_filename).with_name(f"{name}.toml").read_text(encoding="utf-8")
-    sections = re.split(r"^\[+", text, flags=re.MULTILINE)[1:]
-    bare = [s.split("]")[0] for s in sections if "#" not in s]
-    assert set(bare) <= {"camera", "engine", "software.pin"}, f"no source in {bare}"
-
-
-@pytest.mark.parametrize(
-    ("name", "cores", "features", "saturates"),
-    [
-        ("raspberry-pi-4b", 4, ("neon",), False),
-        ("raspberry-pi-5", 4, ("neon", "dotprod", "fp16"), False),
-        ("jetson-orin-nano", 6, ("neon", "dotprod", "fp16"), False),
-        ("generic-arm64", 1, ("neon",), False),
-        ("generic-x86", 1, ("sse4.1", "avx", "avx2", "fma", "f16c"), True),
-    ],
-)
-def test_the_facts_that_decide_a_conversion(
-    name: str, cores: int, features: tuple[str, ...], saturates: bool
-) -> None:
-    profile = load(name)
-    assert profile.hardware.cores == cores
-    assert profile.hardware.features == features
-    assert profile.saturates_int8_pairs is saturates
-
-
-def test_only_the_gpu_computes_in_fp16_and_wants_symmetric_activations() -> None:
-    for profile in map(load, names()):
-        gpu = bool(profile.hardware.accelerators)
-        quantization = profile.quantization
-        assert (quantization.fp16 == "compute") is gpu
-        assert quantization.symmetric_activations is gpu
-        # Only onnxruntime's CPU kernels are served by unsigned ones.
-        served = any(rung.engine == "onnxruntime" for rung in profile.engines) and not gpu
-        assert quantization.activation_type == ("uint8" if served else "int8")
-
-
-def test_a_known_crash_is_pinned_away_on_cores_without_fp16() -> None:
-    for profile in map(load, names()):
-        if profile.hardware.arch == "aarch64" and "fp16" not in profile.hardware.features:
-            pins = {pin.package: pin.specifier for pin in profile.software.pins}
-            assert "!=1.21.0" in pins["onnxruntime"]
 
 
 @pytest.mark.parametrize(
@@ -242,7 +165,9 @@ def test_an_unknown_name_gives_the_nearest_ones() -> None:
 
 
 def test_a_name_that_resembles_nothing_gives_all() -> None:
-    assert "known: generic-arm64, generic-x86" in refusal("zzz")
+    message = refusal("zzz")
+    assert "known: " in message
+    assert all(name in message for name in ("generic-arm64", "raspberry-pi-5"))
 
 
 @pytest.mark.parametrize(
