@@ -25,6 +25,9 @@ from runtime.progress import step, track
 PYTHON = ("libgomp1", "libpython3-stdlib", "libstdc++6", "python3-minimal", "zlib1g")
 """A release's own Python, and the libraries that wheels expect of every system (PEP 600)."""
 
+#: Of each release: the minor version of Python, and glibc (packages.debian.org: python3, libc6).
+RELEASES = {"bookworm": ("3.11", "2.36"), "trixie": ("3.13", "2.41")}
+
 _CALLED = {"aarch64": "arm64", "armv7l": "armhf", "x86_64": "amd64"}
 _MIRROR = "http://deb.debian.org/debian"
 _KEYRINGS = tuple(

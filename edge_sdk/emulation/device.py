@@ -7,7 +7,7 @@ import json
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from device_profiles.errors import RequestError
@@ -52,34 +52,19 @@ class EmulatedDevice:
         """
         return self.home / _PYTHON
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What there is to say of it beside any result."""
-        notes = []
-        if self.profile.emulation.stands_in is not None:
-            notes.append(self.profile.emulation.stands_in)
-        device, here = self.profile.software.python, self.debian.python_version
-        if here not in device:
-            release = self.profile.emulation.debian
-            notes.append(
-                f"Python {here} of Debian {release} stands for the device's {' and '.join(device)}"
-            )
-        return tuple(notes)
-
-    def with_modules(self, *modules: Path) -> EmulatedDevice:
-        """Return the device with folders whose modules its Python finds first."""
-        return replace(self, modules=modules)
-
-    def command(
-        self, arguments: Sequence[str], plugin: str | None = None, seed: int | None = None
-    ) -> list[str]:
+    def command(self, arguments: Sequence[str], plugin: str | None = None) -> list[str]:
         """Return what runs the device's Python with `arguments`, in the environment that
-        `environment` returns. `plugin` and `seed` are for QEMU, and not for child processes.
+        `environment` returns. `plugin` is QEMU's, and not passed on to child processes.
 
-        A program that dies of a signal takes QEMU along by the same one.
+        A program that dies of a signal takes QEMU along by the same one. RequestError where this
+        QEMU takes no plugin.
         """
+        if plugin is not None and not self.qemu.takes_plugins:
+            raise RequestError(
+                f"{self.qemu.path} is linked statically and takes no plugin, which counts "
+                "instructions; install the other one with: sudo apt-get install qemu-user"
+            )
         options = [] if plugin is None else ["-plugin", plugin]
-        options += [] if seed is None else ["-seed", str(seed)]
         return [*_command(self.profile, self.qemu, self.home, self.debian, options), *arguments]
 
     def environment(self, given: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -113,8 +98,28 @@ def emulated_device(
 
     `system` are packages of its system that it needs beside Python, by Debian's names; `modules`
     folders that its Python imports from. RequestError for a profile without a CPU to emulate or
-    one whose CPU this QEMU does not have, MissingError where QEMU, apt or the network is missing.
+    one whose CPU this QEMU does not have, MissingError where QEMU, apt or the network is missing,
+    OutputError where the cache cannot be written.
     """
+    qemu = emulator(profile)
+    debian = debian_root(profile.hardware.arch, profile.emulation.debian, system)
+    files = cpu_files(profile)
+    facts = [_LAYOUT, str(qemu.path), profile.emulation.cpu, str(debian.path), files]
+    key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+    home = folder("devices", f"{profile.name}-{key}")
+
+    def build(draft: Path) -> None:
+        _lay_out(draft / "root", debian, files)
+        command = shlex.join(_command(profile, qemu, home, debian, ()))
+        program = draft / _PYTHON
+        program.write_text(f'#!/bin/sh\nulimit -c 0\nexec {command} "$@"\n')
+        program.chmod(0o755)
+
+    return EmulatedDevice(profile, qemu, debian, built(home, build), tuple(modules))
+
+
+def emulator(profile: Profile) -> Qemu:
+    """Return the QEMU that has the CPU of a profile; raises as `emulated_device` does."""
     cpu = profile.emulation.cpu
     if cpu is None:
         raise RequestError(
@@ -123,20 +128,7 @@ def emulated_device(
         )
     qemu = find_qemu(profile.hardware.arch)
     qemu.check_cpu(cpu)
-    debian = debian_root(profile.hardware.arch, profile.emulation.debian, system)
-    files = cpu_files(profile)
-    facts = [_LAYOUT, str(qemu.path), cpu, str(debian.path), files]
-    key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-    home = folder("devices", f"{profile.name}-{key}")
-
-    def build(draft: Path) -> None:
-        _lay_out(draft / "root", debian, files)
-        command = shlex.join(_command(profile, qemu, home, debian, ()))
-        program = draft / _PYTHON
-        program.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
-        program.chmod(0o755)
-
-    return EmulatedDevice(profile, qemu, debian, built(home, build), tuple(modules))
+    return qemu
 
 
 def _command(
