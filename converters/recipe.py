@@ -15,7 +15,7 @@ from converters.quantize.grid import WeightRule
 from converters.quantize.plan import Scheme
 from device_profiles.errors import RequestError
 from device_profiles.profile import Profile
-from device_profiles.sections import EngineRung
+from device_profiles.sections import AUTOMATIC, EngineRung
 from runtime.plugins import load, names
 
 FORMATS = "converters.formats"
@@ -23,7 +23,6 @@ FORMATS = "converters.formats"
 # What the converters can produce, fewest bits first: that is the order in which a ladder tries
 # them. A profile may allow more.
 PRECISIONS = ("int8", "int16x8", "int8-dynamic", "fp16", "fp32")
-AUTOMATIC = ("int8", "fp16", "fp32")
 
 # The fields of a recipe that decide about one precision and not about every other.
 _INTEGER = (

@@ -1,9 +1,10 @@
-"""Profile: what a device is. `load` reads one by name or path, `names` lists the shipped ones."""
+"""Profile: what a device is. `load` reads one by name or path, `names` are the shipped ones."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -98,8 +99,25 @@ def names() -> list[str]:
     return sorted(path.stem for path in _SHIPPED.glob("*.toml"))
 
 
+def own_folder() -> Path:
+    """Return the folder of the user's own profiles, which may not be there: `edge-sdk/profiles` in
+    the user's configuration (XDG_CONFIG_HOME, else `~/.config`)."""
+    base = os.environ.get("XDG_CONFIG_HOME", "")
+    home = Path(base if os.path.isabs(base) else os.path.expanduser("~/.config"))
+    return home / "edge-sdk" / "profiles"
+
+
+def own_names() -> list[str]:
+    """Return the names of the user's own profiles, sorted; a shipped one goes before its like."""
+    try:
+        found = {path.stem for path in own_folder().glob("*.toml")}
+    except OSError:  # a folder that may not be read holds nothing for us
+        return []
+    return sorted(found.difference(names()))
+
+
 def load(name_or_path: str | Path) -> Profile:
-    """Return the shipped profile of that name, or the one in that TOML file.
+    """Return the profile of that name, shipped or the user's own, or the one in that TOML file.
 
     A `Path`, and a string that ends in `.toml` or holds a slash, is a file. ProfileError, one line,
     names the file and the key: unknown profile, section or key (with the nearest known ones),
@@ -113,11 +131,12 @@ def _find(name_or_path: str | Path, folder: Path) -> Path:
     text = str(name_or_path)
     if isinstance(name_or_path, Path) or text.endswith(".toml") or "/" in text:
         return folder / Path(text).expanduser()
-    if text not in names():
-        raise ProfileError(
-            f"no profile is called {text!r}; {hint(text, names())} (a path ends in .toml)"
-        )
-    return _SHIPPED / f"{text}.toml"
+    if text in names():
+        return _SHIPPED / f"{text}.toml"
+    if text in own_names():
+        return own_folder() / f"{text}.toml"
+    known = [*names(), *own_names()]
+    raise ProfileError(f"no profile is called {text!r}; {hint(text, known)} (a path ends in .toml)")
 
 
 def _resolve(path: Path, heirs: tuple[Path, ...]) -> dict[str, Any]:

@@ -18,6 +18,10 @@ from device_profiles.nearest import hint
 
 PRECISIONS = ("fp32", "fp16", "int8", "int8-dynamic", "int16x8")
 
+#: What is tried where nobody asks for a precision, fewest bits first. The others cost the time of
+#: one more artifact per rung, and are for models that int8 fails or that have no samples.
+AUTOMATIC = ("int8", "fp16", "fp32")
+
 #: Instruction set features by architecture. The names are those of GCC's target options, except
 #: that `vnni` stands for AVX-VNNI and AVX512-VNNI alike, and `avx512` for its F, BW, DQ and VL.
 FEATURES = {
@@ -124,13 +128,15 @@ class Hardware:
     """The machine: `memory_mb` in MiB, None where not known; `features` as in `FEATURES`.
 
     On a device with one kind of core all of them are `big_cores`. `clusters` tell of the cores in
-    full, the fastest first; they are empty where the profile stands for many machines.
+    full, the fastest first; they are empty where the profile stands for many machines. `models` are
+    the first words of what such devices call themselves (`/proc/device-tree/model`).
     """
 
     arch: str = field(metadata=_among(FEATURES))
     big_cores: int = field(metadata=_rule(_positive))
     little_cores: int = field(default=0, metadata=_rule(_not_negative))
     cpu: str | None = field(default=None, metadata=TEXT)
+    models: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
     memory_mb: int | None = field(default=None, metadata=_rule(_positive))
     accelerators: tuple[Accelerator, ...] = field(default=(), metadata=_key("accelerator"))
