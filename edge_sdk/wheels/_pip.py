@@ -5,6 +5,7 @@ It runs as a program: its settings (indexes, proxies, certificates, credentials)
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 from device_profiles.errors import MissingError, OutputError, RequestError
 from edge_sdk.wheels.tags import Platform
@@ -31,6 +33,7 @@ _NOTHING = re.compile(r"No matching distribution found for (?P<wanted>.+)")
 _VERSIONS = re.compile(r"\(from versions: (?P<versions>[^)]*)\)")
 _UNREACHABLE = re.compile(r"Retrying \(Retry\(|Could not fetch URL|ConnectionError|ReadTimeout")
 _LINES_KEPT = 3
+_PATIENCE_S = 5.0
 
 
 class NoWheelError(RequestError):
@@ -75,6 +78,14 @@ def _found(item: dict[str, Any]) -> Found:
         raise RequestError(f"the index has no SHA-256 of {name} {version}; use one that has")
     requires = tuple(metadata.get("requires_dist", ()))
     return Found(name, version, source["url"], hashes["sha256"], requires)
+
+
+def size_of(url: str) -> int | None:
+    """Return the bytes behind the address of a wheel; None where its server does not say."""
+    head = Request(url, method="HEAD")
+    with contextlib.suppress(OSError, ValueError), urlopen(head, timeout=_PATIENCE_S) as answer:
+        return int(answer.headers["Content-Length"])
+    return None
 
 
 def fetch(line: str, platform: Platform, folder: Path) -> None:

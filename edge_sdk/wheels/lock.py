@@ -20,12 +20,12 @@ from dataclasses import dataclass
 from device_profiles.errors import RequestError
 from edge_sdk.wheels._packaging import (
     InvalidRequirement,
+    InvalidVersion,
     Requirement,
     Version,
     canonicalize_name,
-    parse_wheel_filename,
 )
-from edge_sdk.wheels.tags import Platform
+from edge_sdk.wheels.tags import Platform, read_file_name
 
 _MARK = "edge-sdk lock 1"
 _INSTALL = "install: python3 -m pip install --no-deps --require-hashes -r THIS_FILE"
@@ -50,13 +50,20 @@ class Wheel:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
             raise RequestError(f"{self.name} has no SHA-256 of 64 lower-case hex digits")
-        name, version, *_ = parse_wheel_filename(self.file)
-        if (name, version) != (canonicalize_name(self.name), Version(self.version)):
+        name, version, _ = read_file_name(self.file)
+        if name != canonicalize_name(self.name) or version != _version(self.version):
             raise RequestError(f"{self.file} is not {self.name} {self.version}")
 
     def __str__(self) -> str:
         size = "" if self.size is None else f" {self.size}"
         return f"{self.name}=={self.version} --hash=sha256:{self.sha256} # {self.file}{size}"
+
+
+def _version(text: str) -> Version | None:
+    try:
+        return Version(text)
+    except InvalidVersion:
+        return None
 
 
 @dataclass(frozen=True)

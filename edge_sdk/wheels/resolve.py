@@ -38,7 +38,7 @@ _DEBIAN = {
     "opencv-python-headless": "python3-opencv",
     "tomli": "python3-tomli",
 }
-# Rounds of asking again; each one narrows one package at least, and none has needed more than five.
+# Rounds of asking again; each narrows one package at least, and the longest seen took six.
 _MOST_ROUNDS = 12
 
 
@@ -49,6 +49,7 @@ class _Need:
     names: tuple[str, ...]
     purpose: str
     required: bool = True
+    asked: bool = False
 
 
 @dataclass
@@ -171,11 +172,12 @@ def _state(profile: Profile, platform: Platform, given: Sequence[Requirement]) -
     needs: dict[str, _Need] = {}
     for need in _needs(profile, platform):
         asked = [name for name in need.names if name in wanted]
-        needs.update({name: replace(need, names=(name,), required=True) for name in asked})
+        for name in asked:
+            needs[name] = replace(need, names=(name,), required=True, asked=True)
         if not asked:
             needs.setdefault(need.names[0], need)
     for name in wanted:
-        needs.setdefault(name, _Need((name,), "the request"))
+        needs.setdefault(name, _Need((name,), "the request", asked=True))
     return _State(needs, wanted)
 
 
@@ -222,7 +224,7 @@ def _step_back(profile: Profile, platform: Platform, state: _State, error: NoWhe
     if not need.required:
         remedy = f"; install the system's {system}" if system else ""
         state.notes.append(f"no wheel of {name} fits, for {need.purpose}{remedy}")
-    elif system and not error.versions:
+    elif system and not error.versions and not need.asked:
         state.system.append(system)
         state.notes.append(f"no wheel of {name} fits: it comes from the system, as {system}")
     else:
@@ -286,7 +288,8 @@ def _note_providers(profile: Profile, state: _State) -> None:
 
 def _wheel(found: Found) -> Wheel:
     file = unquote(urlsplit(found.url).path.rsplit("/", 1)[-1])
-    return Wheel(str(canonicalize_name(found.name)), found.version, file, found.sha256)
+    name = str(canonicalize_name(found.name))
+    return Wheel(name, found.version, file, found.sha256, _pip.size_of(found.url))
 
 
 def _read(path: Path) -> str:

@@ -32,9 +32,9 @@ def site_folder(lock: Lock) -> Path:
     """Return the folder with the wheels of `lock` unpacked, for PYTHONPATH; make it when needed.
 
     Where this Python has the minor version of the device's, its modules are compiled, with hashes
-    that are not checked at import (the folder never changes): an emulated Python then reads
-    bytecode at once. Otherwise that Python compiles what it imports, each time, as it finds the
-    folder read-only. No script and no data file outside the packages is installed. Raises
+    that are not checked at import (the sources never change): an emulated Python then reads
+    bytecode at once. Otherwise that Python compiles what it imports, which it may leave there for
+    its next start. No script and no data file outside the packages is installed. Raises
     RequestError, MissingError or OutputError, each one line, when a wheel cannot be had or does not
     have its hash, or the disk is full.
     """
@@ -67,10 +67,12 @@ def _copy(source: Path, path: Path) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, beside)
-        beside.replace(path)
+        try:
+            shutil.copyfile(source, beside)
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise OutputError(f"{path} cannot be written: {error.strerror}") from error
 
 
@@ -127,6 +129,7 @@ def _target(member: zipfile.ZipInfo, wheel: str) -> PurePosixPath | None:
 def _compile(place: Path, platform: Platform) -> None:
     if platform.python != f"{sys.version_info[0]}.{sys.version_info[1]}":
         return
+    # What does not compile (templates, code for other Pythons) stays source, as pip leaves it.
     step("compiling the device's Python modules")
     compileall.compile_dir(
         place,

@@ -14,6 +14,8 @@ from device_profiles.errors import RequestError
 from device_profiles.profile import Profile
 from edge_sdk.wheels._packaging import (
     InvalidWheelFilename,
+    Tag,
+    Version,
     compatible_tags,
     cpython_tags,
     parse_wheel_filename,
@@ -84,13 +86,19 @@ class Platform:
 
     def fits(self, file: str) -> bool:
         """Whether the wheel called `file` can be installed here; RequestError when it is none."""
-        try:
-            *_, tags = parse_wheel_filename(file)
-        except (InvalidWheelFilename, ValueError) as error:
-            raise RequestError(f"{file!r} is not the file name of a wheel") from error
+        *_, tags = read_file_name(file)
         version = tuple(map(int, self.python.split(".")))
         ours = set(cpython_tags(version, [self.abi], self.tags))
         return not tags.isdisjoint(ours | set(compatible_tags(version, self.abi, self.tags)))
+
+
+def read_file_name(file: str) -> tuple[str, Version, frozenset[Tag]]:
+    """Return the name, version and tags in a wheel's file name; RequestError when it is none."""
+    try:
+        name, version, _, tags = parse_wheel_filename(file)
+    except (InvalidWheelFilename, ValueError) as error:
+        raise RequestError(f"{file!r} is not the file name of a wheel") from error
+    return name, version, tags
 
 
 def platform_of(profile: Profile, python: str | None = None) -> Platform:
