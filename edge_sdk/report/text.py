@@ -11,6 +11,7 @@ from edge_sdk.report.report import Gate, Report, Table
 
 _GAP = 2
 _NARROWEST = 12  # columns of words are not wrapped into less
+_NAME = 30  # nor are names without a blank in them, up to this
 _MOST_ROWS = 40
 
 
@@ -57,7 +58,11 @@ def _widths(lines: list[Sequence[str]], right: list[bool], width: int) -> list[i
     widths = [max(column) for column in columns]
     words = [max(map(_columns, name.split()), default=0) for name in lines[0]]
     filled = [max(word, *column[1:], 0) for word, column in zip(words, columns, strict=True)]
-    least = [f if flush else min(f, _NARROWEST) for f, flush in zip(filled, right, strict=True)]
+    below = zip(*lines[1:], strict=True) if lines[1:] else ([""] for _ in columns)
+    floors = [_NARROWEST if any(map(_blank, column)) else _NAME for column in below]
+    least = [
+        f if flush else min(f, floor) for f, flush, floor in zip(filled, right, floors, strict=True)
+    ]
     for floor in (filled, least):
         while sum(widths) + _GAP * len(widths) > width:
             wide = [i for i in range(len(widths)) if widths[i] > floor[i]]
@@ -65,6 +70,10 @@ def _widths(lines: list[Sequence[str]], right: list[bool], width: int) -> list[i
                 break
             widths[max(wide, key=lambda i: widths[i])] -= 1
     return widths
+
+
+def _blank(cell: str) -> bool:
+    return " " in cell
 
 
 def _row(row: Sequence[str], widths: list[int], right: list[bool]) -> list[str]:
