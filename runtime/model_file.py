@@ -27,7 +27,7 @@ from runtime.tasks import decoder
 from runtime.tflite import TfliteFile, read_tflite
 
 SUFFIX = ".tflite"
-_FORMAT, _ENGINE = "tflite", "litert"
+_FORMAT, ENGINE = "tflite", "litert"
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,10 @@ class ModelFile:
 
         Tries it out as `open_plain` does. EngineError when it fails.
         """
-        engine = _opened(self.data, EngineOptions(self.provider, threads), tried)
+        return self.adapt(_opened(self.data, EngineOptions(self.provider, threads), tried))
+
+    def adapt(self, engine: Engine) -> Engine:
+        """Return what takes frames for an engine that the file is open in, wherever that runs."""
         if _is_ours(self.file):
             return engine
         return AdaptedEngine(engine, self.contract, self.file)
@@ -104,7 +107,7 @@ class ModelFile:
 
 def file_label(file: TfliteFile, provider: str) -> str:
     """Return the short name for tables, as for an artifact of a bundle."""
-    return f"{_FORMAT} {file.precision} on {_ENGINE}/{provider}"
+    return f"{_FORMAT} {file.precision} on {ENGINE}/{provider}"
 
 
 def is_model_file(path: object) -> bool:
@@ -142,8 +145,8 @@ def _opened(data: bytes, options: EngineOptions, tried: bool) -> Engine:
     if not tried and options.provider == EngineOptions.provider:  # others, the engine tries out
         from runtime.worker import try_out
 
-        try_out(_ENGINE, data, options)
-    return open_engine(_ENGINE, data, options)
+        try_out(ENGINE, data, options)
+    return open_engine(ENGINE, data, options)
 
 
 def open_model_file(path: str | Path, options: FileOptions | None = None) -> ModelFile:

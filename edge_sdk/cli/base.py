@@ -45,6 +45,15 @@ def add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--report", type=Path, metavar="F.html", help="also write an HTML page")
 
 
+def add_on(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add --on, a TARGET."""
+    parser.add_argument(
+        "--on",
+        metavar="TARGET",
+        help=f"{what}: local, emulated:PROFILE, board:PROFILE, ssh://user@host (default: here)",
+    )
+
+
 def add_decoder(parser: argparse.ArgumentParser) -> None:
     """Add --decoder, which may be said of a model, a file, and of a bundle before its own."""
     parser.add_argument(

@@ -8,6 +8,7 @@ from pathlib import Path
 from edge_sdk.cli.base import (
     Outcome,
     add_model_file,
+    add_on,
     add_provider,
     add_report,
     add_sampling,
@@ -21,7 +22,15 @@ HELP = "compare a bundle or a .tflite file with the original model on real image
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("bundle", type=Path, help="a bundle, or a .tflite file")
-    parser.add_argument("--data", required=True, type=Path, metavar="DATA")
+    parser.add_argument(
+        "--data", type=Path, metavar="DATA", help="images to compare on; may be left out with --on"
+    )
+    add_on(parser, "where the artifacts are computed")
+    parser.add_argument(
+        "--only-there",
+        action="store_true",
+        help="with --on: do not show what this machine's own kernels make of the same files",
+    )
     parser.add_argument(
         "--reference",
         metavar="MODEL",
@@ -54,5 +63,7 @@ def run(arguments: argparse.Namespace) -> Outcome:
         seed=arguments.seed,
         label_offset=arguments.label_offset,
         file=model_file_options(arguments),
+        on=arguments.on,
+        beside=not arguments.only_there,
     )
     return report_outcome(check(arguments.bundle, arguments.data, options), arguments.report)

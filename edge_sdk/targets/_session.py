@@ -57,6 +57,11 @@ class Session:
         """Close it."""
         self.close()
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed, or died."""
+        return self._closed
+
     def about(self) -> dict[str, Any]:
         """Return the facts of the machine, as `runtime.about` gives them."""
         return self.ask({"do": "about"}, doing="described itself")[0]

@@ -3,45 +3,33 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from device_profiles.errors import (
-    BundleError,
-    EngineError,
-    GateError,
-    MissingError,
-    RequestError,
-)
+from device_profiles.errors import BundleError, GateError, RequestError
 from edge_sdk.report import Report
 from edge_sdk.workflows.check_file import check_file
+from edge_sdk.workflows.check_golden import check_golden
 from edge_sdk.workflows.check_options import CheckOptions
 from edge_sdk.workflows.check_report import Row, check_report
+from edge_sdk.workflows.contenders import Contender, Field, contending_here, contending_there
 from edge_sdk.workflows.data import CALIBRATION, Frames, digests
 from edge_sdk.workflows.measure import Question, Run, compare, map_labels
 from edge_sdk.workflows.reference import Subject, original, runner
 from runtime.bundle import Bundle, opened
 from runtime.datasets import Sampling, open_dataset
 from runtime.decoders import merged
-from runtime.engines import Engine, EngineOptions
+from runtime.engines import EngineOptions
 from runtime.evaluate import Judged, terms
-from runtime.golden import Replay, replay
-from runtime.host import host
 from runtime.model_file import is_model_file
 from runtime.worker import open_tried
 
 
-@dataclass(frozen=True)
-class _Contender:
-    """One artifact, open: its golden replay, and why it is simulated where it is."""
-
-    engine: Engine
-    verdict: Replay
-    why_simulated: str = ""
-
-
 def check(
-    bundle: str | Path | Bundle, data: str | Path, options: CheckOptions | None = None
+    bundle: str | Path | Bundle, data: str | Path | None, options: CheckOptions | None = None
 ) -> Report:
     """Compare every artifact of a bundle with its reference on `data`, prepared as on the device.
 
@@ -50,17 +38,31 @@ def check(
     report's gates fail when golden outputs are not reproduced or `max_drop` is exceeded. Raises
     RequestError and its kin for bad input, EngineError when the reference cannot run here.
 
+    With `options.on` the artifacts are computed on that target, beside this machine's own kernels;
+    without `data` their golden set is replayed there and no more.
+
     `bundle` may be a .tflite file: see `check_file`.
     """
     options = options or CheckOptions()
+    if data is None and options.on is None:
+        raise RequestError("there is nothing to check by; give --data DATA, or --on TARGET")
     if is_model_file(bundle):
         return check_file(Path(str(bundle)), data, options)
     options.file.refuse(bundle)
     with opened(bundle) as found:
-        return _check(found, data, options)
+        if data is None:
+            return check_golden(found, str(options.on), options)
+        with _field(found, options) as field:
+            return _check(found, data, options, field)
 
 
-def _check(bundle: Bundle, data: str | Path, options: CheckOptions) -> Report:
+def _field(bundle: Bundle, options: CheckOptions) -> AbstractContextManager[Field]:
+    if options.on is None:
+        return contending_here(bundle)
+    return contending_there(bundle, options.on, options.beside)
+
+
+def _check(bundle: Bundle, data: str | Path, options: CheckOptions, field: Field) -> Report:
     dataset = open_dataset(data, Sampling(options.samples, options.seed))
     frames = Frames(dataset, bundle.manifest.input, "checking")
     manifest, said = bundle.manifest, terms(bundle.manifest.task)
@@ -68,20 +70,13 @@ def _check(bundle: Bundle, data: str | Path, options: CheckOptions) -> Report:
     shapes = [spec.shape for spec in outputs]
     labels = map_labels(dataset, said, bundle.labels, shapes, options.label_offset)
     name, reference = _reference(bundle, options)
-    contenders = _contenders(bundle)
     names = tuple(spec.name for spec in outputs)
     how = merged(manifest.decoder, options.file.decoder)
     judged = Judged(names, manifest.input, bundle.labels, how)
     question = Question(frames, manifest.task, judged, labels)
-    runs = {rung: runner(contender.engine) for rung, contender in contenders.items()}
-    results = compare(question, reference, runs)
-    rows = []
-    for rung, contender in contenders.items():
-        contender.engine.close()
-        artifact, verdict = bundle.manifest.artifacts[rung], contender.verdict
-        if "fault" in results[rung]:
-            raise GateError(f"{bundle.path}: {artifact.label}: {results[rung]['fault']}")
-        rows.append(Row(artifact, results[rung], verdict, contender.why_simulated))
+    asked = {key: contender.ask for key, contender in enumerate(field.contenders)}
+    results = compare(question, reference, asked, field.ahead)
+    rows = [_row(bundle, c, results[key]) for key, c in enumerate(field.contenders)]
     facts = {
         "bundle": {"id": bundle.id, "name": bundle.manifest.name},
         "profile": bundle.manifest.profile["name"],
@@ -90,8 +85,18 @@ def _check(bundle: Bundle, data: str | Path, options: CheckOptions) -> Report:
         "labels": labels.how if labels else None,
         "unreadable": [str(path) for path in frames.unreadable],
         "calibration_overlap": _overlap(bundle, frames),
+        "target": dict(field.target) or None,
+        "said": list(field.notes),
     }
-    return check_report(facts, rows, said, options.max_drop)
+    report = check_report(facts, rows, said, options.max_drop)
+    return replace(report, gates=(*field.gates, *report.gates))
+
+
+def _row(bundle: Bundle, contender: Contender, result: Mapping[str, Any]) -> Row:
+    artifact = bundle.manifest.artifacts[contender.rung]
+    if "fault" in result and contender.replay is not None:
+        raise GateError(f"{bundle.path}: {artifact.label}: {result['fault']}")
+    return Row(artifact, result, contender.replay, contender.why_simulated, contender.where)
 
 
 def _reference(bundle: Bundle, options: CheckOptions) -> tuple[str, Run]:
@@ -106,44 +111,6 @@ def _reference(bundle: Bundle, options: CheckOptions) -> tuple[str, Run]:
     raise RequestError(
         f"{bundle.path} holds no float32 artifact to compare with; pass --reference MODEL"
     )
-
-
-def _contenders(bundle: Bundle) -> dict[int, _Contender]:
-    """Open one rung per file."""
-    files = [artifact.file.path for artifact in bundle.manifest.artifacts]
-    return {
-        rung: _contender(bundle, rung)
-        for rung, path in enumerate(files)
-        if path not in files[:rung]
-    }
-
-
-def _contender(bundle: Bundle, rung: int) -> _Contender:
-    """Open a rung on this machine's kernels, if these reproduce the golden set.
-
-    Where they do not, and this is another architecture than the device's, that says nothing about
-    the device: the artifact is then computed as its file defines it. On the device's own
-    architecture it is a fault, and the golden gate fails; as it is where a bundle does not say
-    for which architecture it was made.
-    """
-    here = host().arch
-    foreign = bundle.manifest.profile.get("arch", here) != here
-    tolerances = bundle.manifest.golden.tolerances[rung]
-    try:
-        asked = EngineOptions(bundle.manifest.artifacts[rung].provider)
-        engine = bundle.open_engine(rung, asked, open_tried)
-        verdict = replay(engine, bundle.golden(), rung, tolerances)
-    except (EngineError, MissingError) as error:
-        if not foreign:
-            raise
-        reason = str(error)
-    else:
-        if verdict.passed or not foreign:
-            return _Contender(engine, verdict)
-        engine.close()
-        reason = verdict.reason
-    engine = bundle.open_engine(rung, EngineOptions(simulate=True), open_tried)
-    return _Contender(engine, replay(engine, bundle.golden(), rung, tolerances), reason)
 
 
 def _overlap(bundle: Bundle, frames: Frames) -> int | None:

@@ -21,7 +21,9 @@ class CheckOptions:
     `reference` is the MODEL that the bundle was made from (with `weights`), or what `capture`
     returned for it; without it the bundle's own float32 artifact is the reference. `max_drop` is
     a gate in points. `samples` images are taken (None: all). `file` is what is said of a model
-    file; of a bundle nothing can be said.
+    file; of a bundle nothing can be said. `on` is the TARGET that computes the artifacts
+    (None: this machine, in the way that says most of the device), and `beside` it this machine's
+    own kernels are shown.
     """
 
     reference: str | Captured | None = None
@@ -31,6 +33,8 @@ class CheckOptions:
     seed: int = 0
     label_offset: int | None = None
     file: FileOptions = field(default_factory=FileOptions)
+    on: str | None = None
+    beside: bool = True
 
     def __post_init__(self) -> None:
         check_budget(self.max_drop)

@@ -28,12 +28,14 @@ from runtime.manifest import Artifact
 @dataclass(frozen=True)
 class Row:
     """One artifact in a check: how it compares (JSON-ready), its golden replay (None for a file,
-    which has no golden set), and, where it was not computed by this machine's kernels, why."""
+    which has no golden set, and where it is of no account), and, where it was not computed by
+    this machine's kernels, why. `where` says at which of several places it was computed."""
 
     artifact: Artifact
     comparison: Mapping[str, Any]
     golden: Replay | None = None
     why_simulated: str = ""
+    where: str = ""
 
     @property
     def arithmetic(self) -> str:
@@ -44,6 +46,8 @@ class Row:
     def name(self) -> str:
         """Short name for tables, such as `onnx int8`."""
         name = f"{self.artifact.format} {self.artifact.precision}"
+        if self.where:
+            return f"{name}, {self.where}"
         return f"{name}, simulated" if self.why_simulated else name
 
     def to_json(self) -> dict[str, Any]:
@@ -56,6 +60,7 @@ class Row:
             "size_bytes": self.artifact.file.size,
             "arithmetic": self.arithmetic,
             "why_simulated": self.why_simulated or None,
+            "where": self.where or None,
             "golden": self.golden.to_json() if self.golden else None,
             **self.comparison,
         }
@@ -177,14 +182,20 @@ def _charts(rows: list[Row], terms: Terms) -> tuple[Bars, ...]:
     figure = terms.figures[0]
     factor = scale(figure)
     found = [("reference", rows[0].comparison["reference"][figure.key], False)]
-    found += [(row.artifact.precision, row.comparison["artifact"][figure.key], index == 0)
-              for index, row in enumerate(rows)]  # fmt: skip
+    found += [
+        (_bar(row), row.comparison["artifact"][figure.key], index == 0)
+        for index, row in enumerate(rows)
+    ]
     bars = tuple(
         Bar(name, factor * t["value"], factor * t["low"], factor * t["high"], first)
         for name, t, first in found
     )
     whiskers = f"whiskers: 95 % confidence ({terms.intervals})"
     return (Bars(f"Accuracy: {figure.name}", figure.unit, bars, whiskers),)
+
+
+def _bar(row: Row) -> str:
+    return row.name if row.where else row.artifact.precision
 
 
 def _summary(row: Row, terms: Terms, reference: str) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +21,9 @@ from runtime.labels import LabelMap, match_labels
 
 Array = NDArray[np.generic]
 Run = Callable[[NDArray[np.uint8]], Sequence[Array]]
-Key = TypeVar("Key", int, str)
+# One that may answer later, so that several work at a time.
+Asked = Callable[[NDArray[np.uint8]], "Sequence[Array] | Future[list[Array]]"]
+Key = TypeVar("Key", bound=Hashable)
 Found = dict[Key, dict[str, Any]]
 
 
@@ -41,22 +45,47 @@ class Question:
         return Seen(image, label, sample.truth, self.labels.to_model)
 
 
-def compare(question: Question, reference: Run, contenders: Mapping[Key, Run]) -> Found[Key]:
+@dataclass(frozen=True)
+class _Asked(Generic[Key]):
+    """A frame that everybody was asked about, some of whom may still be at it."""
+
+    seen: Seen
+    reference: Sequence[Array]
+    answers: Mapping[Key, Sequence[Array] | Future[list[Array]]]
+
+
+def compare(
+    question: Question, reference: Run, contenders: Mapping[Key, Asked], ahead: int = 0
+) -> Found[Key]:
     """Return for each contender its comparison with the reference on the same frames.
 
     One whose answers cannot be compared, since they are not finite or of another shape, has
-    nothing but a `fault`. Frames stream through: memory does not grow with their number.
+    nothing but a `fault`. Frames stream through: memory does not grow with their number. A
+    contender may answer with a future; the next `ahead` frames are asked for while it works.
     """
     comparisons = {key: start(question.task, question.judged) for key in contenders}
     faults: Found[Key] = {}
-    for sample, image, frame in question.frames.labelled():
-        seen = question.seen(sample, image)
-        answer = reference(frame)
-        for key in [key for key in contenders if key not in faults]:
+    waiting: deque[_Asked[Key]] = deque()
+
+    def settle() -> None:
+        asked = waiting.popleft()
+        for key, given in asked.answers.items():
+            result = given.result() if isinstance(given, Future) else given
+            if key in faults:
+                continue
             try:
-                comparisons[key].add(answer, contenders[key](frame), seen)
+                comparisons[key].add(asked.reference, result, asked.seen)
             except GateError as error:
                 faults[key] = {"fault": str(error)}
+
+    for sample, image, frame in question.frames.labelled():
+        seen, answer = question.seen(sample, image), reference(frame)
+        answers = {key: ask(frame) for key, ask in contenders.items() if key not in faults}
+        waiting.append(_Asked(seen, answer, answers))
+        if len(waiting) > ahead:
+            settle()
+    while waiting:
+        settle()
     return {
         key: faults.get(key) or comparison.result().to_json()
         for key, comparison in comparisons.items()

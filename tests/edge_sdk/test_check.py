@@ -34,7 +34,7 @@ def on_arch(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Pretend that this machine is of another architecture."""
 
     def pretend(arch: str) -> None:
-        monkeypatch.setattr("edge_sdk.workflows.check.host", lambda: Host(arch, frozenset()))
+        monkeypatch.setattr("edge_sdk.workflows.contenders.host", lambda: Host(arch, frozenset()))
 
     return pretend
 

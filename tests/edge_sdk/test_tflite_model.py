@@ -225,3 +225,14 @@ def test_a_real_one_matches_classes_by_its_own_labels(model_pack: Path, edge: Ru
     facts = edge("check", path, *words, "--json").json["facts"]
     assert "agree on offset +1" in facts["labels"]
     assert facts["accuracy"]["top1"]["value"] > 0.8
+
+
+def test_check_on_a_target(nets: Path, digits: Digits, edge: Run) -> None:
+    words = ["check", nets / "net.tflite", "--data", digits.heldout, "--preprocess", RAW, "--json"]
+    here, there = edge(*words), edge(*words, "--on", "local")
+    assert there.code == 0, there.err
+    assert there.json["facts"]["accuracy"] == here.json["facts"]["accuracy"]
+    assert "computed on local" in there.json["notes"]
+    reference = nets / "coarse.tflite"
+    pair = edge(*words, "--on", "local", "--reference", reference)
+    assert pair.json["facts"]["artifacts"][0]["n"] == 60

@@ -1,0 +1,99 @@
+"""The golden set of a bundle, replayed on a target: which rungs are proven there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from device_profiles.errors import EngineError, MissingError, RequestError
+from edge_sdk.report import Gate
+from edge_sdk.targets._crew import Crew, Member
+from edge_sdk.targets._engine import RemoteEngine
+from runtime.bundle import Bundle
+from runtime.engines import EngineOptions, traits
+from runtime.golden import Replay, replay
+from runtime.progress import step
+
+Opened = Callable[[Member], RemoteEngine]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What became of one rung on a target.
+
+    `replay` is None where it did not come to that: then `fault` says what went wrong, or `absent`
+    why it could not be tried there, which says nothing against the rung.
+    """
+
+    rung: int
+    label: str
+    replay: Replay | None = None
+    fault: str = ""
+    absent: str = ""
+
+    @property
+    def gate(self) -> Gate | None:
+        """The proof as a gate of a report; None where there was nothing to try."""
+        if self.absent:
+            return None
+        passed = self.replay is not None and self.replay.passed
+        return Gate(
+            f"golden set, {self.label}", passed, self.replay.reason if self.replay else self.fault
+        )
+
+
+def rungs_of(bundle: Bundle) -> list[int]:
+    """Return the first rung of every file, best first: rungs of one file compute the same."""
+    files = [artifact.file.path for artifact in bundle.manifest.artifacts]
+    return [rung for rung, path in enumerate(files) if path not in files[:rung]]
+
+
+def opened_there(bundle: Bundle, rung: int) -> Opened:
+    """Return what opens a rung on a member of a crew, on the provider that it was made for."""
+    artifact = bundle.manifest.artifacts[rung]
+    options = EngineOptions(artifact.provider, threads=1)
+    return lambda member: member.open(
+        rung, artifact.engine, lambda: bundle.read(artifact.file), options
+    )
+
+
+def prove(bundle: Bundle, crew: Crew) -> list[Proof]:
+    """Replay the golden set on every file's first rung there, as many at a time as make sense.
+
+    A rung on a driver is absent on an emulated target, which has none; so is one whose engine is
+    not installed. Whatever else goes wrong is its fault: a crash, a hang, other numbers.
+    """
+    step(f"replaying the golden set on {crew.target.uri}")
+    work = {rung: partial(_prove, bundle, rung) for rung in rungs_of(bundle)}
+    absent = {rung: _no_driver(bundle, rung, crew) for rung in work}
+    started = {rung: crew.submit(work[rung]) for rung in work if not absent[rung]}
+    return [
+        started[rung].result()
+        if rung in started
+        else Proof(rung, bundle.manifest.artifacts[rung].label, absent=absent[rung])
+        for rung in work
+    ]
+
+
+def _no_driver(bundle: Bundle, rung: int, crew: Crew) -> str:
+    artifact = bundle.manifest.artifacts[rung]
+    try:
+        plain = artifact.provider in traits(artifact.engine).in_process
+    except (RequestError, ImportError) as error:  # of an engine that another package adds
+        return " ".join(str(error).split())
+    if crew.target.emulated and not plain:
+        return f"an emulated CPU has no driver of {artifact.provider}"
+    return ""
+
+
+def _prove(bundle: Bundle, rung: int, member: Member) -> Proof:
+    label = bundle.manifest.artifacts[rung].label
+    try:
+        engine = opened_there(bundle, rung)(member)
+        found = replay(engine, bundle.golden(), rung, bundle.manifest.golden.tolerances[rung])
+    except MissingError as error:
+        return Proof(rung, label, absent=str(error))
+    except EngineError as error:
+        return Proof(rung, label, fault=str(error))
+    return Proof(rung, label, found)
