@@ -46,7 +46,7 @@ def test_lanes_share_the_frames_and_change_nothing(
 ) -> None:
     def row(on: str | None) -> object:
         options = CheckOptions(on=on, beside=False, samples=20)
-        int8, fp32 = check(bundle, digits.heldout, options).facts["artifacts"]
+        _, fp32 = check(bundle, digits.heldout, options).facts["artifacts"]
         return fp32["snr_db"], fp32["agreement"], fp32["artifact"]  # no integers: exact anywhere
 
     assert row("local") == row(None)
