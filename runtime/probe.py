@@ -1,7 +1,7 @@
 """Cold start of a bundle or a .tflite file on this machine, as a process of its own:
 
-    python -m runtime.probe BUNDLE [RUNG]
-    python -m runtime.probe FILE.tflite [PROVIDER]
+    python -m runtime.probe BUNDLE [RUNG [THREADS]]
+    python -m runtime.probe FILE.tflite [PROVIDER [THREADS]]
 
 prints one JSON object: milliseconds from the start of the process to the first result, for
 loading the artifact and for the first inference, and the peak of resident memory in MiB. What
@@ -19,9 +19,9 @@ from pathlib import Path
 
 from device_profiles.errors import EdgeError
 from runtime.bundle import open_bundle
-from runtime.engines import Array, Engine
+from runtime.engines import Array, Engine, EngineOptions, open_engine
 from runtime.engines._check import sample_inputs
-from runtime.model_file import is_model_file, open_plain
+from runtime.model_file import ENGINE, is_model_file, read_model_file
 
 
 def started_ago() -> float:
@@ -40,22 +40,32 @@ def peak_memory() -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
-def _load(path: str, which: str) -> tuple[Engine, Callable[[], list[Array]]]:
-    """Return the engine of a bundle's rung or of a file on a provider, and what gives its input."""
+def _load(path: str, which: str, threads: int) -> tuple[Engine, Callable[[], list[Array]]]:
+    """Return the engine of a bundle's rung or of a file on a provider, and what gives its input.
+
+    This process may be lost, so nothing is tried out in another one first.
+    """
     if is_model_file(path):
-        engine = open_plain(path, which or "cpu")
+        data, _ = read_model_file(Path(path))
+        asked = EngineOptions(which or EngineOptions.provider, threads, alone=True)
+        engine = open_engine(ENGINE, data, asked)
         return engine, lambda: sample_inputs(engine.inputs)
     bundle = open_bundle(path)
-    return bundle.open_engine(int(which or 0)), lambda: [bundle.golden().frames[:1]]
+    rung = int(which or 0)
+    # A rung that is not there has no provider either; it is the bundle that says so.
+    artifacts = bundle.manifest.artifacts[rung : rung + 1]
+    provider = artifacts[0].provider if artifacts else EngineOptions.provider
+    engine = bundle.open_engine(rung, EngineOptions(provider, threads, alone=True))
+    return engine, lambda: [bundle.golden().frames[:1]]
 
 
-def probe(path: str, which: str = "") -> dict[str, float]:
+def probe(path: str, which: str = "", threads: int = 0) -> dict[str, float]:
     """Open a model, run it once on a golden frame (a file: on noise), and say what it took.
 
-    `which` is the rung of a bundle, or the provider of a file.
+    `which` is the rung of a bundle, or the provider of a file; `threads` 0: the engine's choice.
     """
     opened = time.perf_counter()
-    engine, give = _load(path, which)
+    engine, give = _load(path, which, threads)
     loaded = time.perf_counter()
     inputs = give()
     ready = time.perf_counter()
@@ -71,7 +81,8 @@ def probe(path: str, which: str = "") -> dict[str, float]:
 
 if __name__ == "__main__":
     try:
-        found = probe(*sys.argv[1:3])
+        path, which, threads, *_ = *sys.argv[1:], *("", "0")[len(sys.argv) - 2 :]
+        found = probe(path, which, int(threads))
     except EdgeError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(error.exit_code)

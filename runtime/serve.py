@@ -18,7 +18,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from device_profiles.errors import EdgeError
+from runtime.condition import Watch
 from runtime.engines import Engine, EngineOptions, open_engine
+from runtime.timing import Subject, in_turns, side_by_side, warm_up
 from runtime.wire import Array, Message, receive, send
 
 Answer = tuple[Message, list[Array]]
@@ -26,9 +28,12 @@ Answer = tuple[Message, list[Array]]
 
 @dataclass
 class Served:
-    """The engines that a session holds open, by the number that the host calls them by."""
+    """What a session holds: engines, by the number that the host calls them by, what these are
+    given when they are timed, and who watches the machine meanwhile."""
 
     engines: dict[int, Engine] = field(default_factory=dict)
+    inputs: dict[int, list[list[Array]]] = field(default_factory=dict)
+    watch: Watch | None = None
 
 
 def _open(served: Served, request: Message, arrays: list[Array]) -> Answer:
@@ -59,8 +64,40 @@ def _run(served: Served, request: Message, arrays: list[Array]) -> Answer:
     return {"ms": ms}, [np.asarray(output) for output in outputs]
 
 
+def _give(served: Served, request: Message, arrays: list[Array]) -> Answer:
+    """Keep what an engine is given when it is timed, in turn: as many arrays as it takes each."""
+    number = request["number"]
+    each = len(served.engines[number].inputs)
+    served.inputs[number] = [arrays[i : i + each] for i in range(0, len(arrays), each)]
+    return {}, []
+
+
+def _subjects(served: Served, request: Message) -> list[Subject]:
+    numbers = request["numbers"]
+    return [Subject(served.engines[number], served.inputs[number]) for number in numbers]
+
+
+def _warm_up(served: Served, request: Message, arrays: list[Array]) -> Answer:
+    rounds, seconds = warm_up(_subjects(served, request))
+    return {"rounds": rounds, "seconds": seconds}, []
+
+
+def _time(served: Served, request: Message, arrays: list[Array]) -> Answer:
+    return {}, [in_turns(_subjects(served, request), request["first"], request["rounds"])]
+
+
+def _side_by_side(served: Served, request: Message, arrays: list[Array]) -> Answer:
+    return {"fps": side_by_side(_subjects(served, request), request["seconds"])}, []
+
+
+def _look(served: Served, request: Message, arrays: list[Array]) -> Answer:
+    served.watch = served.watch or Watch()
+    return served.watch.look(), []
+
+
 def _close(served: Served, request: Message, arrays: list[Array]) -> Answer:
     served.engines.pop(request["number"]).close()
+    served.inputs.pop(request["number"], None)
     return {}, []
 
 
@@ -73,6 +110,11 @@ def _about(served: Served, request: Message, arrays: list[Array]) -> Answer:
 OPERATIONS: dict[str, Callable[[Served, Message, list[Array]], Answer]] = {
     "open": _open,
     "run": _run,
+    "give": _give,
+    "warm_up": _warm_up,
+    "time": _time,
+    "side_by_side": _side_by_side,
+    "look": _look,
     "close": _close,
     "about": _about,
 }
