@@ -19,7 +19,12 @@ def lock_for(profile: Profile) -> Lock:
         pytest.skip(str(error))
 
 
-@pytest.mark.parametrize("name", names())
+# 64-bit and 32-bit Arm; the others share their platforms.
+FIRST = ("raspberry-pi-4b", "raspberry-pi-5", "raspberry-pi-zero-2w", "raspberry-pi-2b")
+OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in names() if name not in FIRST]
+
+
+@pytest.mark.parametrize("name", [*FIRST, *OTHERS])
 def test_every_device_has_a_lock(name: str) -> None:
     profile = load(name)
     lock = lock_for(profile)

@@ -90,7 +90,7 @@ def test_modules_are_compiled_for_a_device_with_this_python(
 ) -> None:
     files = {"pkg/tests/test_x.py": "1\n", "pkg/broken.py": "def (:\n", "pkg/__init__.py": ""}
     file = write_wheel(index, Tiny("some-engine", "1.0", files=files))
-    compiled = [path for path in site_folder(lock_of(file)).rglob("*.pyc")]
+    compiled = list(site_folder(lock_of(file)).rglob("*.pyc"))
     assert {path.name.split(".")[0] for path in compiled} == {"some_engine", "__init__"}
     assert all(path.read_bytes()[4:8] == b"\x01\0\0\0" for path in compiled), "PEP 552: unchecked"
     assert not list(site_folder(lock_of(file, python=OTHER)).rglob("*.pyc"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -80,3 +82,10 @@ def test_a_profile_gives_its_platform(board: Profile) -> None:
     assert platform_of(unknown).libc == DEFAULT_LIBC
     with pytest.raises(RequestError, match=r"has Python .*, not 3.7; add it"):
         platform_of(board, "3.7")
+
+
+def test_an_environment_without_packaging_is_told_what_to_install() -> None:
+    code = "import sys; sys.modules['packaging'] = None; import edge_sdk.wheels"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("device_profiles.errors.MissingError: packaging is not installed")
