@@ -177,7 +177,7 @@ class Session:
                 f"{where} gave no answer within {self.patience_s:.3g} s when it {doing}"
                 f"{self._words()}; see that it is not overloaded and that the model fits it"
             )
-        number = _signal_of(code)
+        number = signal_of(code)
         if number is None:
             return EngineError(f"{where} ended with code {code} when it {doing}{self._words()}")
         return CrashError(
@@ -192,7 +192,7 @@ class Session:
         return f" (it printed: {words})" if words else ""
 
 
-def _signal_of(code: int) -> int | None:
+def signal_of(code: int) -> int | None:
     """Return the signal that ended a process: -n of Python's, 128 + n of shells."""
     number = -code if code < 0 else code - 128
     return number if 0 < number < signal.NSIG else None
