@@ -20,6 +20,7 @@ from converters.quantize.calibrate import Statistics, observe
 from converters.quantize.entry import absorb_mean
 from converters.quantize.plan import Plan, make_plan, weights_only_plan
 from converters.recipe import FORMATS, Recipe
+from converters.work import Work, workload
 from device_profiles.errors import ModelError
 from runtime.contract import InputContract
 from runtime.plugins import load
@@ -54,13 +55,15 @@ class Product:
     """One artifact: its bytes, its recipe, and what there is to say about it (JSON-ready).
 
     `steps` gives for each float output the width of one of the 255 (or 65,535) steps over its
-    calibrated range; it is empty where nothing was calibrated.
+    calibrated range; it is empty where nothing was calibrated. `work` is what it computes, node by
+    node.
     """
 
     recipe: Recipe
     data: bytes
     steps: Mapping[str, float] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
+    work: tuple[Work, ...] = ()
 
 
 def prepare(captured: Captured, contract: InputContract, extra: Iterable[Pass] = ()) -> Prepared:
@@ -90,21 +93,24 @@ def produce(
     step(f"making {recipe.format} {recipe.precision}")
     writer = load(FORMATS, recipe.format)
     facts = {**facts, "edge_sdk.precision": recipe.precision}
-    if recipe.precision == "fp32":
-        return Product(recipe, writer.write(prepared.graph, facts))
-    if recipe.precision == "fp16":
-        return Product(recipe, writer.write(writer.halve(prepared.graph, recipe.half), facts))
+    if recipe.precision in ("fp32", "fp16"):
+        half = recipe.precision == "fp16"
+        graph = writer.halve(prepared.graph, recipe.half) if half else prepared.graph
+        work = workload(prepared.graph, recipe)
+        return Product(recipe, writer.write(graph, facts), work=work)
     if not recipe.calibrates:
         graph = clone(prepared.graph)
         name_nodes(graph.graph)
         rule, kernels = recipe.scheme.weights, writer.kernels(recipe.activation_type)
         plan = weights_only_plan(graph, rule, kernels)
-        return Product(recipe, writer.write(writer.lower(graph, plan), facts), notes=_kept(plan))
+        data = writer.write(writer.lower(graph, plan), facts)
+        return Product(recipe, data, notes=_kept(plan), work=workload(graph, recipe, plan))
     observed = observed or look(prepared.graph, recipe, frames)
     graph, plan = quantize(observed, recipe, frames)
     data = writer.write(writer.lower(graph, plan), facts)
     steps = _steps(graph, observed.statistics, recipe.activation_type)
-    return Product(recipe, data, steps, _notes(plan, observed))
+    notes, work = _notes(plan, observed), workload(graph, recipe, plan)
+    return Product(recipe, data, steps, notes, work)
 
 
 def look(graph: ir.Model, recipe: Recipe, frames: Iterable[Frames]) -> Observed:

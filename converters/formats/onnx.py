@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 
 import onnx_ir as ir
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
@@ -11,7 +13,7 @@ from converters.capture import first_line
 from converters.formats import _half, _qdq
 from converters.graphs import clone, name_nodes, to_bytes
 from converters.quantize.plan import Kernels, Plan
-from device_profiles.errors import ModelError
+from device_profiles.errors import ModelError, missing
 
 ENGINE = "onnxruntime"
 SUFFIX = ".onnx"
@@ -85,3 +87,44 @@ def write(model: ir.Model, facts: Mapping[str, str]) -> bytes:
             "try another --precision, and report the model"
         ) from error
     return data
+
+
+def leftovers(data: bytes, arch: str) -> dict[str, str]:
+    """Return, by node, what onnxruntime leaves between DequantizeLinear and QuantizeLinear.
+
+    This machine's onnxruntime optimises the file as that of a CPU of `arch` would, at the level
+    "extended", and its graph is read. MissingError without onnxruntime, ModelError when it does not
+    load the file.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        optimised = Path(folder, "optimised.onnx")
+        _optimise(data, arch, optimised)
+        graph = ir.load(optimised).graph
+    said = "onnxruntime does not fuse it with the DequantizeLinear and QuantizeLinear around it"
+    return {node.name or "": said for node in graph if _reads_converted(node)}
+
+
+def _reads_converted(node: ir.Node) -> bool:
+    producers = (value.producer() for value in node.inputs if value is not None)
+    return any(one is not None and one.op_type == "DequantizeLinear" for one in producers)
+
+
+def _optimise(data: bytes, arch: str, path: Path) -> None:
+    try:
+        import onnxruntime as ort
+    except ImportError as error:
+        raise missing("onnxruntime", "onnx") from error
+    options = ort.SessionOptions()
+    options.log_severity_level = 3  # errors
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(path)
+    # Its default is by the architecture that it was built for: signed kernels are those of Arm.
+    allowed = "0" if arch == "x86_64" else "1"
+    options.add_session_config_entry("session.qdqisint8allowed", allowed)
+    try:
+        ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions share no base class but this
+        raise ModelError(
+            f"onnxruntime cannot load what was written: {first_line(error)}; "
+            "try another --precision, and report the model"
+        ) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -12,6 +12,8 @@ from converters.formats._tflite.ops.base import fixed_grid, forms
 from converters.formats._tflite.write import IO_TYPE, written
 from converters.quantize.grid import Grid
 from converters.quantize.plan import Kernels, Plan
+from runtime.engines import EngineOptions, open_engine
+from runtime.tflite import Operator, Tensor, read_tflite
 
 ENGINE = "litert"
 SUFFIX = ".tflite"
@@ -63,3 +65,31 @@ def write(model: ir.Model, facts: Mapping[str, str]) -> bytes:
     Raises ModelError for an op without a form in TFLite, MissingError without ai-edge-litert.
     """
     return written(model, facts)
+
+
+def leftovers(data: bytes, arch: str) -> dict[str, str]:
+    """Return, by tensor, what XNNPACK leaves to LiteRT's own kernels, and what is requantized.
+
+    XNNPACK takes the same operators on every `arch`. MissingError without ai-edge-litert.
+    """
+    found = {}
+    engine = open_engine(ENGINE, data, EngineOptions(threads=1))
+    untaken = set(engine.untaken)  # type: ignore[attr-defined]
+    engine.close()
+    file = read_tflite(data)
+    # Tensors by identity: those on the way have no names.
+    moved = {id(step.outputs[0]) for step in file.operators if _requantizes(step, file.inputs)}
+    for index, step in enumerate(file.operators):
+        name = step.outputs[0].name
+        if index in untaken:
+            found[name] = f"XNNPACK has no kernel for {step.name} here, LiteRT's own is slower"
+        elif not moved.isdisjoint(map(id, step.inputs)):
+            found[name] = "what it reads is on another scale than it wants: QUANTIZE before it"
+    return found
+
+
+def _requantizes(step: Operator, given: Sequence[Tensor]) -> bool:
+    """Tell whether an operator moves integers to another grid, other than those `given`."""
+    kinds = {tensor.dtype for tensor in (*step.inputs, *step.outputs)}
+    inside = all(tensor is not step.inputs[0] for tensor in given)
+    return step.name == "QUANTIZE" and "float32" not in kinds and inside

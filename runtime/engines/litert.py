@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from device_profiles.errors import EngineError, ModelError, missing
 from device_profiles.nearest import hint
 from runtime.engines._check import check_inputs
+from runtime.engines._delegated import untaken
 from runtime.engines.base import Array, Engine, EngineOptions, Traits
 from runtime.manifest import TensorSpec
 from runtime.tflite import Quantization, Tensor, TfliteFile, read_tflite
@@ -133,6 +134,13 @@ class LiteRtEngine:
         except Exception as error:
             raise EngineError(f"litert failed while it ran: {_line(error)}") from error
         return [result.real(answer) for result, answer in zip(self._results, answers, strict=True)]
+
+    @property
+    def untaken(self) -> tuple[int, ...]:
+        """The operators, by their index in the file, that no delegate took (nor XNNPACK)."""
+        if self._interpreter is None:
+            raise EngineError("the litert engine is closed; open it again")
+        return untaken(self._interpreter._get_ops_details(), len(self.file.operators))
 
     def close(self) -> None:
         """Free the interpreter; the engine cannot be used afterwards."""
