@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -316,3 +317,14 @@ def test_the_null_engine_claims_the_providers_of_its_model() -> None:
 def test_null_models_that_make_no_sense(inputs: Any, outputs: Any) -> None:
     with pytest.raises(EngineError, match="cannot load the model"):
         open_engine("null", null_model(inputs, outputs))
+
+
+def test_onnxruntime_reports_to_nobody() -> None:
+    """Its thread for that would also change latencies and counts of instructions."""
+    code = "import os, runtime, onnxruntime; print(len(os.listdir('/proc/self/task')))"
+    env = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # numpy's own threads are not meant
+    env.pop("ORT_DISABLE_TELEMETRY", None)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "1"
