@@ -6,7 +6,8 @@ numpy to run a model, and not the protobuf, flatbuffers or sympy of its converte
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -29,8 +30,8 @@ from runtime.engines import traits
 from runtime.progress import step
 
 _NUMPY = "numpy"
-# What an interpreter's metadata leaves out: tflite-runtime's wheels were built against the binary
-# interface of numpy 1, and say only "numpy>=1.23.2".
+# What an interpreter's metadata leaves out. tflite-runtime 2.14 says only "numpy>=1.23.2"; beside
+# numpy 2.4 it is imported, and fails at its first model: "_ARRAY_API not found" (measured).
 _BUILT_AGAINST = {"tflite-runtime": SpecifierSet("<2")}
 # Distribution -> the Debian package that stands for it where no wheel fits.
 _DEBIAN = {
@@ -75,8 +76,8 @@ def resolve(
     """Return what a device of `profile` needs to run its engines, in versions that fit it.
 
     `requirements` (`onnxruntime==1.20.1`) narrow the choice or add packages; `python` is another
-    of the profile's versions than its first. The profile's pins hold unless `pins` is False: an
-    experiment with a release that is known to fail. Of an engine's interchangeable packages the
+    of the profile's versions than its first. The profile's pins hold; where `pins` is False, not
+    for what `requirements` name: an experiment with a release that is known to fail. Of an engine's interchangeable packages the
     first that has a wheel is taken. Where the index has no wheel of numpy (32-bit Arm), the lock
     names the system's package. Asks the index; downloads nothing but metadata.
 
@@ -85,8 +86,7 @@ def resolve(
     """
     platform = platform_of(profile, python)
     state = _state(profile, platform, [_requirement(text) for text in requirements])
-    if pins:
-        _apply_pins(profile, state)
+    _apply_pins(profile, state, () if pins else tuple(state.wanted))
     step(f"choosing wheels for {profile.name} ({platform})")
     found = _choose(profile, platform, state)
     _note_providers(profile, state)
@@ -101,15 +101,7 @@ def device_lock(profile: Profile, python: str | None = None, *, refresh: bool = 
     So an emulated device does not change by itself when something is published. `refresh` asks the
     index again; so does any change of the profile. Raises as `resolve` does.
     """
-    platform = platform_of(profile, python)
-    file = folder("locks", f"{profile.name}-{platform.python}-{profile.digest[:16]}.txt")
-
-    def build(path: Path) -> None:
-        _write(path, resolve(profile, python=python).to_text())
-
-    if refresh:
-        build(file)
-    return Lock.from_text(_read(built(file, build)), str(file))
+    return _remembered(profile, python, lambda: resolve(profile, python=python), refresh=refresh)
 
 
 def load_lock(path: Path, profile: Profile, python: str | None = None) -> Lock:
@@ -117,8 +109,9 @@ def load_lock(path: Path, profile: Profile, python: str | None = None) -> Lock:
 
     Complete ones are taken as they are; they may disregard the profile's pins, and must be for its
     architecture and one of its Pythons. Lines without a file (`onnxruntime==1.21.0`, or those of
-    other tools, with hashes) are asked for as they stand, and what the engines need beside them is
-    added. RequestError, one line, names the file and the line.
+    other tools, with hashes) are asked for as they stand, whatever is pinned, and what the engines
+    need beside them is added; the answer is remembered as `device_lock` does. RequestError, one
+    line, names the file and the line.
     """
     read = parse(_read(path), str(path))
     if not read.requests:
@@ -129,7 +122,36 @@ def load_lock(path: Path, profile: Profile, python: str | None = None) -> Lock:
                 raise RequestError(f"{path}: {wheel.file} does not fit {profile.name}: {platform}")
         return lock
     known = [Request(f"{w.name}=={w.version}", (w.sha256,)) for w in read.wheels]
-    requests = [*known, *read.requests]
+    requests = (*known, *read.requests)
+    return _remembered(
+        profile, python, lambda: _complete(requests, path, profile, python), requests
+    )
+
+
+def _remembered(
+    profile: Profile,
+    python: str | None,
+    make: Callable[[], Lock],
+    requests: Sequence[Request] = (),
+    *,
+    refresh: bool = False,
+) -> Lock:
+    """Return what `make` once returned for the same profile, Python and requests."""
+    asked = hashlib.sha256(repr((profile.digest, requests)).encode()).hexdigest()
+    python = platform_of(profile, python).python
+    file = folder("locks", f"{profile.name}-{python}-{asked[:16]}.txt")
+
+    def build(path: Path) -> None:
+        _write(path, make().to_text())
+
+    if refresh:
+        build(file)
+    return Lock.from_text(_read(built(file, build)), str(file))
+
+
+def _complete(
+    requests: Sequence[Request], path: Path, profile: Profile, python: str | None
+) -> Lock:
     lock = resolve(profile, [r.requirement for r in requests], python, pins=False)
     hashes = {w.sha256 for w in lock.wheels}
     for request in requests:
@@ -181,9 +203,11 @@ def _state(profile: Profile, platform: Platform, given: Sequence[Requirement]) -
     return _State(needs, wanted)
 
 
-def _apply_pins(profile: Profile, state: _State) -> None:
+def _apply_pins(profile: Profile, state: _State, free: Sequence[str]) -> None:
     for pin in profile.software.pins:
-        name, allowed = canonicalize_name(pin.package), SpecifierSet(pin.specifier)
+        name, allowed = str(canonicalize_name(pin.package)), SpecifierSet(pin.specifier)
+        if name in free:
+            continue
         asked = state.wanted.get(name, SpecifierSet())
         for spec in asked:
             exact = spec.operator in ("==", "===") and not spec.version.endswith(".*")
