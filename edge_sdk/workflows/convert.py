@@ -9,22 +9,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from converters.capture import Captured
-from converters.graphs import name_of, shape_of
-from converters.loaders import LoadOptions, load_model
 from converters.passes import load_path
 from converters.produce import Observed, Prepared, Product, look, prepare, produce
 from converters.recipe import Recipe, recipes
 from device_profiles.errors import (
-    ContractError,
     DataError,
     EdgeError,
     MissingError,
     ModelError,
-    RequestError,
 )
 from device_profiles.profile import Profile
 from device_profiles.profile import load as load_profile
@@ -32,55 +25,18 @@ from edge_sdk.workflows.convert_options import ConvertOptions
 from edge_sdk.workflows.data import CALIBRATION, Frames, Inputs, digests, split
 from edge_sdk.workflows.golden import make_golden
 from edge_sdk.workflows.limits import check_writable
-from edge_sdk.workflows.measure import Question, classes_of, compare, map_labels
+from edge_sdk.workflows.measure import Question, compare, map_labels
 from edge_sdk.workflows.reference import runner
+from edge_sdk.workflows.subject import Subject, captured_of, facts_of, subject_of, try_decoder
 from edge_sdk.workflows.verdict import Candidate, Verdict, choose
 from runtime.bundle import file_entry, write_bundle
-from runtime.contract import InputContract
 from runtime.datasets import Dataset, Sampling, open_dataset
 from runtime.datasets.base import take
-from runtime.decoders import said, written
+from runtime.decoders import written
 from runtime.engines import EngineOptions, open_engine
-from runtime.evaluate import Judged, Terms, terms
-from runtime.labels import read_labels
+from runtime.evaluate import Terms, terms
 from runtime.manifest import Artifact, Golden, Manifest
-from runtime.preprocess import normalize
 from runtime.progress import step
-from runtime.tasks import decoder
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is converted: the captured model with everything that had to be known about it."""
-
-    captured: Captured
-    contract: InputContract
-    task: str
-    labels: tuple[str, ...]
-    decoder: Mapping[str, Any]
-
-    @property
-    def outputs(self) -> list[str]:
-        """Names of the model's outputs, in order."""
-        return [name_of(value) for value in self.captured.graph.graph.outputs]
-
-    @property
-    def shapes(self) -> list[tuple[int, ...]]:
-        """Shapes of the model's outputs, in order."""
-        return [shape_of(value) for value in self.captured.graph.graph.outputs]
-
-    @property
-    def judged(self) -> Judged:
-        """The model as an evaluation sees it."""
-        return Judged(tuple(self.outputs), self.contract, self.labels, self.decoder)
-
-    def reference(self, frames: NDArray[np.uint8]) -> list[NDArray[np.generic]]:
-        """Run the original model on prepared frames, uint8 (N, H, W, C), one by one."""
-        batches = [
-            self.captured.reference(normalize(frames[i : i + 1], self.contract))
-            for i in range(len(frames))
-        ]
-        return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -114,13 +70,13 @@ def convert(
     ladder = recipes(profile, options.format, options.precision)
     taken, judged, notes = _data(Path(calibration), options)
     extra = [load_path(path) for path in options.passes]
-    subject = _subject(_captured(model, options), options)
+    subject = subject_of(captured_of(model, options), options)
     told = terms(subject.task)
     frames = Frames(taken, subject.contract, "calibrating")
     prepared = prepare(subject.captured, subject.contract, extra)
-    _try_decoder(subject, frames)
+    try_decoder(subject, frames)
     label_map = map_labels(judged, told, subject.labels, subject.shapes, options.label_offset)
-    facts = _facts(subject, profile)
+    facts = facts_of(subject, profile)
     products, faults = _produce(prepared, ladder, Inputs(frames), facts, options)
     question = Question(
         Frames(judged, subject.contract, "comparing"),
@@ -168,64 +124,6 @@ def _data(calibration: Path, options: ConvertOptions) -> tuple[Dataset, Dataset,
             "are no others; pass --validation for an honest figure"
         )
     return taken, take(rest, judges), tuple(notes)
-
-
-def _captured(model: str | Captured, options: ConvertOptions) -> Captured:
-    if isinstance(model, str):
-        step("capturing the model")
-        return load_model(model, LoadOptions(options.weights, options.preprocess))
-    if options.weights is not None:
-        raise RequestError(f"{model.name} is captured with its weights; leave weights out")
-    return model
-
-
-def _subject(captured: Captured, options: ConvertOptions) -> Subject:
-    contract = LoadOptions(preprocess=options.preprocess).contract(captured.contract)
-    if contract is None:
-        raise ContractError(
-            f"{captured.name} does not say how its input is prepared; pass --preprocess, for "
-            "example: --preprocess imagenet (or unit, tf, raw; see the README)"
-        )
-    shapes = [shape_of(value) for value in captured.graph.graph.outputs]
-    classes = classes_of(shapes[0])
-    scores = len(shapes) == 1 and len(shapes[0]) == 2 and classes > 1
-    task = options.task or captured.task or ("classify" if scores else "raw")
-    how = said(options.decoder if options.decoder is not None else captured.decoder)
-    decoder(task, how)
-    if task == "classify" and not classes:
-        raise RequestError(
-            f"task classify needs one score per class, {captured.name} has outputs {shapes}; "
-            "pass --task raw"
-        )
-    labels = read_labels(options.labels) if options.labels else ()
-    # Of other answers the decoder knows how many classes they are of.
-    if labels and terms(task).truth in (int, None) and len(labels) != classes:
-        raise DataError(
-            f"{options.labels} has {len(labels)} labels, the model has {classes or 'no'} classes "
-            f"(outputs {shapes}); give one line per class, in the order of the outputs"
-        )
-    return Subject(captured, contract, task, labels, how)
-
-
-def _try_decoder(subject: Subject, frames: Frames) -> None:
-    """Decode the original's answer to one image: a decoder that cannot read it is refused here,
-    and not on the device."""
-    _, image, frame = next(frames.labelled())
-    outputs = subject.reference(frame)
-    decoder(subject.task, subject.decoder)(outputs, subject.judged.context(image))
-
-
-def _facts(subject: Subject, profile: Profile) -> dict[str, str]:
-    labels = {"edge_sdk.labels": "\n".join(subject.labels)} if subject.labels else {}
-    how = json.dumps(written(subject.decoder), sort_keys=True)
-    return {
-        **labels,
-        **({"edge_sdk.decoder": how} if subject.decoder else {}),
-        "edge_sdk.name": subject.captured.name,
-        "edge_sdk.input": json.dumps(subject.contract.to_json(), sort_keys=True),
-        "edge_sdk.profile": profile.name,
-        "edge_sdk.task": subject.task,
-    }
 
 
 def _produce(
