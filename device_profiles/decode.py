@@ -6,6 +6,7 @@ import dataclasses
 import types
 import typing
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, TypeVar, Union
 
 from device_profiles.errors import ProfileError
@@ -53,11 +54,17 @@ def _required(field: dataclasses.Field[Any]) -> bool:
     return field.default is missing and field.default_factory is missing
 
 
+@lru_cache
+def _kinds(cls: type[Any]) -> dict[str, Any]:
+    """Return the types of the fields: to look them up takes as long as all the rest."""
+    return typing.get_type_hints(cls)
+
+
 def _values(
     cls: type[Any], table: Mapping[str, Any], where: str, *, complete: bool
 ) -> dict[str, Any]:
     known = {_key(field): field for field in dataclasses.fields(cls)}
-    kinds = typing.get_type_hints(cls)
+    kinds = _kinds(cls)
     values: dict[str, Any] = {}
     for key, raw in table.items():
         field = known.get(key)
