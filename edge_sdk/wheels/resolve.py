@@ -7,6 +7,7 @@ numpy to run a model, and not the protobuf, flatbuffers or sympy of its converte
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -77,9 +78,10 @@ def resolve(
 
     `requirements` (`onnxruntime==1.20.1`) narrow the choice or add packages; `python` is another
     of the profile's versions than its first. The profile's pins hold; where `pins` is False, not
-    for what `requirements` name: an experiment with a release that is known to fail. Of an engine's interchangeable packages the
-    first that has a wheel is taken. Where the index has no wheel of numpy (32-bit Arm), the lock
-    names the system's package. Asks the index; downloads nothing but metadata.
+    for what `requirements` name: an experiment with a release that is known to fail. Of an
+    engine's interchangeable packages the first that has a wheel is taken. Where the index has no
+    wheel of numpy (32-bit Arm), the lock names the system's package. Asks the index, and downloads
+    nothing but metadata (where the index serves none, pip reads it off the wheel).
 
     Raises RequestError when a requirement contradicts a pin (quoting its reason), or no wheel fits;
     MissingError when pip is missing or no index answers.
@@ -123,9 +125,11 @@ def load_lock(path: Path, profile: Profile, python: str | None = None) -> Lock:
         return lock
     known = [Request(f"{w.name}=={w.version}", (w.sha256,)) for w in read.wheels]
     requests = (*known, *read.requests)
-    return _remembered(
-        profile, python, lambda: _complete(requests, path, profile, python), requests
-    )
+
+    def make() -> Lock:
+        return _complete(requests, path, profile, python)
+
+    return _remembered(profile, python, make, requests)
 
 
 def _remembered(
@@ -326,7 +330,7 @@ def _read(path: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.new")
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         beside.write_text(text, encoding="utf-8")
