@@ -1,171 +1,126 @@
-"""Workflow: what is wrong with this machine, with the line that mends it."""
+"""Workflow: what is wrong with a machine, with the line that mends it."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import platform
-import shutil
-import sys
-from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, distributions, version
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from device_profiles.errors import EngineError
+from device_profiles.profile import Profile
+from edge_sdk.looks.base import Finding
 from edge_sdk.report import Gate, Report, Table
-from edge_sdk.workflows.doctor_devices import (
-    SYSTEM_SITE,
-    look_at_board,
-    look_at_cameras,
-    look_at_clocks,
-    look_at_libcamera,
-    look_at_time,
+from edge_sdk.targets import Target, open_target
+
+PATIENCE_S = 300.0
+"""How long the looks may take on a machine: some providers compile their kernels for a minute."""
+
+EMULATED_PATIENCE_S = 900.0
+"""The same where the CPU is an emulator's."""
+
+_LOCAL = "local"
+_UNSEEN = (
+    "Disk, memory, clocks, cameras and the board are not looked at: an emulator shows its host's."
 )
-from edge_sdk.workflows.doctor_providers import look_at_providers
-from edge_sdk.workflows.finding import Finding
-from runtime.host import host
-
-# Below this a bundle, its copy and the logs of a device no longer fit comfortably.
-LOW_DISK_MB = 500
 
 
-def doctor(root: Path = Path("/")) -> Report:
-    """Look at Python, packages, CPU, cameras, the board below `root` and the disk; a fault is a
-    failed gate."""
-    findings = [finding for look in _LOOKS for finding in look()]
-    findings += [finding for look in _DEVICES for finding in look(root)]
-    rows = tuple((f.name, f.level, f.detail, f.remedy) for f in findings)
-    faults = [f for f in findings if f.level == "fault"]
-    gates = tuple(Gate(f.name, False, f"{f.detail}: {f.remedy}") for f in faults)
-    summary = f"{len(faults)} faults in {len(findings)} findings."
-    return Report(
-        title="Doctor",
-        summary=summary,
-        tables=(Table("This machine", ("what", "", "found", "what to do"), rows),),
-        charts=(),
-        gates=gates,
-        facts={"findings": [vars(f) for f in findings]},
-        notes=(),
-    )
+def doctor(root: Path = Path("/"), on: str = _LOCAL, profile: Profile | None = None) -> Report:
+    """Look at a machine; a fault is a failed gate.
 
-
-def _python() -> list[Finding]:
-    found = f"{platform.python_version()} on {platform.platform()}"
-    if sys.version_info < (3, 10):  # noqa: UP036 - pip's check can be overridden
-        return [Finding("python", "fault", found, "install Python 3.10 or newer")]
-    return [Finding("python", "ok", found)]
-
-
-def _cpu() -> list[Finding]:
-    here = host()
-    detail = f"{here.arch}, {' '.join(sorted(here.features)) or 'features unknown'}"
-    if here.saturates_int8_pairs:
-        return [
-            Finding(
-                "cpu",
-                "note",
-                f"{detail}; its int8 kernels saturate pairs of products",
-                "convert for generic-x86 to run int8 here; others are simulated by `check`",
-            )
-        ]
-    return [Finding("cpu", "ok", detail)]
-
-
-def _package(name: str, module: str, extra: str, why: str) -> Callable[[], list[Finding]]:
-    def look() -> list[Finding]:
-        remedy = f"pip install 'edge-sdk[{extra}]'"
-        if importlib.util.find_spec(module) is None:
-            return [Finding(name, "note", f"not installed ({why})", remedy)]
-        if broken := _broken(module):
-            return [Finding(name, "fault", f"installed, but does not import: {broken}", remedy)]
-        try:
-            return [Finding(name, "ok", version(name))]
-        except PackageNotFoundError:
-            return [Finding(name, "ok", "importable; its version is not known")]
-
-    return look
-
-
-def _litert() -> list[Finding]:
-    why = "runs TFLite artifacts"
-    current = _package("ai-edge-litert", "ai_edge_litert", "tflite", why)
-    # What the engine takes where LiteRT has no wheels.
-    older = _package("tflite-runtime", "tflite_runtime", "tflite", why)
-    found = [importlib.util.find_spec(name) for name in ("ai_edge_litert", "tflite_runtime")]
-    return older() if found[0] is None and found[1] is not None else current()
-
-
-def _broken(module: str) -> str:
-    """Return why an installed module does not import, on one line; nothing when it does."""
+    `on` is the address of the target that is looked at, `profile` what it is meant to be (default:
+    what the target says of itself), `root` where its /sys, /proc and /dev are. EngineError where
+    its Python does not start or does not answer, and what opening the target raises.
+    """
+    target = open_target(on)
     try:
-        importlib.import_module(module)
-    except Exception as error:  # noqa: BLE001 - whatever a half-installed package raises; reported
-        return next(iter(str(error).splitlines()), "") or type(error).__name__
-    return ""
-
-
-def _opencv() -> list[Finding]:
-    wheels = sorted(
-        {
-            name
-            for found in distributions()
-            if (name := (found.metadata["Name"] or "").lower()).startswith("opencv-")
+        meant = profile or target.profile
+        request = {
+            "root": str(root),
+            "folder": os.getcwd() if on == _LOCAL else None,
+            "profile": meant and {"name": meant.name, **meant.to_json()},
+            "emulated": target.emulated,
+            "local": on == _LOCAL,
         }
+        findings = _look(target, request)
+        notes = (*target.notes, *((_UNSEEN,) if target.emulated else ()))
+    finally:
+        target.close()
+    return _report(on, findings, notes, meant)
+
+
+def _report(
+    on: str, findings: list[Finding], notes: tuple[str, ...], profile: Profile | None
+) -> Report:
+    faults = [finding for finding in findings if finding.level == "fault"]
+    notable = sum(finding.level == "note" for finding in findings)
+    rows = tuple((f.name, f.level, f.detail, f.remedy) for f in findings)
+    where = "This machine" if on == _LOCAL else on
+    return Report(
+        title="Doctor" if on == _LOCAL else f"Doctor: {on}",
+        summary=f"{len(faults)} faults and {notable} notes in {len(findings)} findings.",
+        tables=(Table(where, ("what", "", "found", "what to do"), rows),),
+        charts=(),
+        gates=tuple(Gate(f.name, False, f"{f.detail}: {f.remedy}") for f in faults),
+        facts={
+            "target": on,
+            "profile": profile.name if profile else None,
+            "findings": [vars(finding) for finding in findings],
+        },
+        notes=notes,
     )
-    if len(wheels) > 1:
-        keep = wheels[0]
-        return [
-            Finding(
-                "opencv",
-                "fault",
-                f"{len(wheels)} wheels overwrite each other: {', '.join(wheels)}",
-                f"pip uninstall -y {' '.join(wheels)} && pip install {keep}",
-            )
-        ]
-    if importlib.util.find_spec("cv2") is None:
-        remedy = "pip install 'edge-sdk[camera]'"
-        return [Finding("opencv", "note", "not installed (cameras, videos, images)", remedy)]
-    if broken := _broken("cv2"):
-        remedy = "pip install opencv-python-headless, which needs no display libraries"
-        return [Finding("opencv", "fault", f"installed, but does not import: {broken}", remedy)]
-    cv2 = importlib.import_module("cv2")
-    build = cv2.getBuildInformation()
-    line = next((text for text in build.splitlines() if "GStreamer:" in text), "")
-    if "YES" in line:
-        return [Finding("opencv", "ok", f"{cv2.__version__}, with GStreamer")]
-    detail = f"{cv2.__version__}, without GStreamer, which csi:// and gst: need"
-    remedy = f"for those: sudo apt install python3-opencv; {SYSTEM_SITE}; no wheel of opencv in it"
-    return [Finding("opencv", "note", detail, remedy)]
 
 
-def _providers() -> list[Finding]:
-    if importlib.util.find_spec("onnxruntime") is None or _broken("onnxruntime"):
-        return []
-    return look_at_providers()
+def _look(target: Target, request: Mapping[str, Any]) -> list[Finding]:
+    """Return what the target's own Python finds."""
+    process = target.start(["-m", "edge_sdk.looks", json.dumps(request)])
+    patience_s = EMULATED_PATIENCE_S if target.emulated else PATIENCE_S
+    said, words, late = _hear(process, patience_s)
+    try:
+        found = json.loads((said.splitlines() or [""])[-1])["findings"]
+        return [Finding(**finding) for finding in found]
+    except (ValueError, KeyError, TypeError) as error:
+        if late:
+            raise EngineError(
+                f"{target.uri} did not finish within {patience_s:.3g} s; see that it is not "
+                "overloaded"
+            ) from error
+        raise EngineError(
+            f"the Python of {target.uri} does not get as far as the doctor (code "
+            f"{process.returncode}){words}; start it there by hand and see what it prints"
+        ) from error
 
 
-def _disk() -> list[Finding]:
-    free = shutil.disk_usage(Path.cwd()).free / 2**20
-    if free < LOW_DISK_MB:
-        return [Finding("disk", "fault", f"{free:.0f} MiB free", "free some space")]
-    return [Finding("disk", "ok", f"{free / 1024:.1f} GiB free here")]
+def _hear(process: subprocess.Popen[bytes], patience_s: float) -> tuple[str, str, bool]:
+    """Return what a process writes until it ends, its last words, and whether it had to be ended.
 
+    Its standard input stays open meanwhile: a target may end with that.
+    """
+    assert process.stdin and process.stdout and process.stderr
+    errors = process.stderr
+    late = threading.Event()
+    printed: list[bytes] = []
 
-_LOOKS: tuple[Callable[[], list[Finding]], ...] = (
-    _python,
-    _cpu,
-    _package("numpy", "numpy", "all", "needed by everything"),
-    _package("onnxruntime", "onnxruntime", "onnx", "runs ONNX artifacts"),
-    _providers,
-    _litert,
-    _opencv,
-    _package("torch", "torch", "convert", "converts models; not needed on a device"),
-    _package("onnx", "onnx", "convert", "converts models; not needed on a device"),
-    _disk,
-)
-_DEVICES: tuple[Callable[[Path], list[Finding]], ...] = (
-    look_at_cameras,
-    look_at_libcamera,
-    look_at_board,
-    look_at_clocks,
-    look_at_time,
-)
+    def end() -> None:
+        late.set()
+        process.kill()
+
+    timer = threading.Timer(patience_s, end)
+    listener = threading.Thread(target=lambda: printed.append(errors.read()), daemon=True)
+    timer.start()
+    listener.start()
+    try:
+        said = process.stdout.read().decode(errors="replace")
+        process.wait()
+    finally:
+        timer.cancel()
+        if process.poll() is None:  # interrupted
+            process.kill()
+        listener.join(2.0)
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            pipe.close()
+    lines = b"".join(printed).decode(errors="replace").strip().splitlines()
+    return said, f": {lines[-1].strip()[:300]}" if lines else "", late.is_set()

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from device_profiles.errors import CrashError, EdgeError, EngineError, MissingError, RequestError
+from edge_sdk.looks._samples import onnx_sample
 from edge_sdk.targets import Start, open_target
 from edge_sdk.targets._session import Session
 from edge_sdk.targets.local import LocalTarget
-from edge_sdk.workflows.doctor_providers import sample_model
 from runtime.engines import EngineOptions, open_engine
 from runtime.engines._check import sample_inputs
 
@@ -26,8 +26,8 @@ def session() -> Iterator[Session]:
 
 
 def test_an_engine_there_answers_as_one_here(session: Session) -> None:
-    here = open_engine("onnxruntime", sample_model(), EngineOptions(threads=1))
-    there = session.open("onnxruntime", sample_model(), EngineOptions(threads=1))
+    here = open_engine("onnxruntime", onnx_sample(), EngineOptions(threads=1))
+    there = session.open("onnxruntime", onnx_sample(), EngineOptions(threads=1))
     assert (there.inputs, there.outputs) == (here.inputs, here.outputs)
     inputs = sample_inputs(there.inputs)
     for got, wanted in zip(there.run(inputs), here.run(inputs), strict=True):
