@@ -153,26 +153,28 @@ class _Apt:
 
     def update(self) -> None:
         """Fetch the list of packages."""
-        self._get("update")
+        hint = "see the network and the proxy (http_proxy); what was fetched once is kept"
+        self._get(hint, "update")
 
     def resolve(self, wanted: Sequence[str]) -> list[tuple[str, int]]:
         """Return all packages that it takes (`name=version`) and their sizes in bytes."""
-        said = self._get("-y", "--print-uris", "install", *wanted)
+        hint = "see that the release has these packages"
+        said = self._get(hint, "-y", "--print-uris", "install", *wanted)
         # 'http://.../libc6_2.36-9_arm64.deb' libc6_2.36-9_arm64.deb 2146016 MD5Sum:...
         found = re.findall(r"^'\S+' (\S+?)_(\S+)_\w+\.deb (\d+)", said, re.MULTILINE)
         return [(f"{name}={unquote(version)}", int(size)) for name, version, size in found]
 
     def fetch(self, wanted: Sequence[str]) -> None:
         """Download the packages, whose hashes the signed list tells."""
-        self._get("-y", "--download-only", "install", *wanted)
+        hint = "see the network and the space on the disk"
+        self._get(hint, "-y", "--download-only", "install", *wanted)
 
-    def _get(self, *arguments: str) -> str:
+    def _get(self, hint: str, *arguments: str) -> str:
         try:
             return _run("apt-get", "-qq", "-c", str(self.place / "apt.conf"), *arguments)
         except EdgeError as error:
             raise MissingError(
-                f"Debian's packages cannot be fetched from {self.mirror}: {error}; see the network "
-                "and the proxy (http_proxy), an emulated device is fetched once"
+                f"an emulated device's system cannot be had from {self.mirror}: {error}; {hint}"
             ) from error
 
 
