@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from device_profiles.errors import RequestError
+from device_profiles.errors import ProfileError, RequestError
 from device_profiles.profile import Profile, load, names, own_names
 from edge_sdk.cli.base import Outcome
 
@@ -53,7 +53,7 @@ def _list() -> Outcome:
     from edge_sdk.report import Table, table
     from edge_sdk.workflows.profile_facts import cores, emulatable, ladder, memory
 
-    profiles = [load(name) for name in (*names(), *own_names())]
+    profiles, broken = _profiles()
     rows = tuple(
         (
             p.name,
@@ -78,8 +78,20 @@ def _list() -> Outcome:
         }
         for p in profiles
     ]
-    note = "edge-sdk profiles NAME says what each fact of one changes."
-    return Outcome({"profiles": data}, table(Table("Devices", columns, rows, note)))
+    note = " ".join(["edge-sdk profiles NAME says what each fact of one changes.", *broken])
+    data_of_all = {"profiles": data, "broken": broken}
+    return Outcome(data_of_all, table(Table("Devices", columns, rows, note)))
+
+
+def _profiles() -> tuple[list[Profile], list[str]]:
+    """Return all profiles, and why some of the user's own cannot be read."""
+    profiles, broken = [load(name) for name in names()], []
+    for name in own_names():
+        try:
+            profiles.append(load(name))
+        except ProfileError as error:
+            broken.append(f"{error}.")
+    return profiles, broken
 
 
 def _detect(arguments: argparse.Namespace) -> Outcome:

