@@ -47,7 +47,7 @@ class Address:
     host: str
     user: str | None = None
     port: int | None = None
-    folder: str = ".cache/edge-sdk"
+    folder: str = ".cache/edge-sdk/sent"
     python: str = "python3"
     accept_new: bool = False
     config: Path | None = None

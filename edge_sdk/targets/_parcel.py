@@ -37,14 +37,14 @@ class Parcel:
                 archive.add(path, name, recursive=False, filter=_plain)
 
 
-def wrap(path: Path, skip: re.Pattern[str] | None = None) -> Parcel:
-    """Read `path` for sending, without the names that `skip` matches.
+def wrap(path: Path, name: str | None = None, skip: re.Pattern[str] | None = None) -> Parcel:
+    """Read `path` for sending, called `name` or as here, without the names that `skip` matches.
 
     RequestError where it does not exist, cannot be read or holds what is neither file nor folder.
     """
     digest = hashlib.sha256()
     size = 0
-    name = Path(os.path.abspath(path)).name or "root"
+    name = name or Path(os.path.abspath(path)).name or "root"
     members = []
     try:
         for member, place in _walk(name, path, skip):

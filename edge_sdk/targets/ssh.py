@@ -2,7 +2,7 @@
 
     ssh://[user@]host[:port][/folder][,python=PATH][,accept-new][,config=FILE]
 
-`/folder` takes the place of `~/.cache/edge-sdk` on the device, where our code and the files that
+`/folder` takes the place of `~/.cache/edge-sdk/sent` on the device, where our code and the files that
 are sent are kept under what they hold; what was not used for a week is removed. `python=` names a
 Python that has numpy and the engines, such as that of a virtual environment (`~/edge/bin/python`).
 `config=` is a file in the way of ssh_config(5), used in place of the user's.
@@ -11,7 +11,6 @@ Python that has numpy and the engines, such as that of a virtual environment (`~
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import shlex
@@ -19,6 +18,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,7 @@ class _Facts:
     version: tuple[int, ...]
     numpy: bool
     rsync: bool
+    code: bool
 
 
 @dataclass
@@ -108,7 +109,6 @@ class SshTarget:
     lanes: int = 1
     _connection: Connection | None = field(default=None, init=False)
     _facts: _Facts | None = field(default=None, init=False)
-    _code: str | None = field(default=None, init=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, init=False)
 
     def start(self, arguments: Sequence[str], given: Start = Start()) -> subprocess.Popen[bytes]:  # noqa: B008
@@ -120,8 +120,9 @@ class SshTarget:
             raise RequestError("instructions are counted by an emulator; say --on emulated:PROFILE")
         connection = self._connected()
         code = self._with_code()
-        about = {"folder": code, "path": code, "env": dict(given.env)}
-        words = ["-I", "-S", "-c", source("launch"), json.dumps(about), *arguments]
+        variables = [f"{name}={value}" for name, value in given.env.items()]
+        launch = ["-I", "-S", "-c", source("launch"), code, str(len(variables))]
+        words = [*launch, *variables, *arguments]
         command = connection.command(*self._python(*words))
         try:
             return subprocess.Popen(
@@ -153,7 +154,7 @@ class SshTarget:
         with self._lock:
             connection, self._connection = self._connection, None
             release, self.release = self.release, None
-            self._facts = self._code = None
+            self._facts = None
         try:
             if connection is not None:
                 connection.close()
@@ -174,7 +175,7 @@ class SshTarget:
             return self._connection
 
     def _probed(self) -> _Facts:
-        done = self._run("-c", source("probe"), self.address.folder)
+        done = self._run("-c", source("probe"), self.address.folder, _our_code().digest)
         words = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
         if done.returncode in _NO_COMMAND:
             raise MissingError(
@@ -187,9 +188,10 @@ class SshTarget:
                 f"can be written: {_FORM}"
             )
         try:
-            told = json.loads(done.stdout.splitlines()[-1])
-            facts = _Facts(told["root"], tuple(told["version"]), told["numpy"], told["rsync"])
-        except (IndexError, ValueError, KeyError, TypeError) as error:
+            root, version, *has = done.stdout.decode().splitlines()[-5:]
+            numpy, rsync, code = (word == "True" for word in has)
+            facts = _Facts(root, tuple(map(int, version.split("."))), numpy, rsync, code)
+        except ValueError as error:
             raise EngineError(
                 f"{self.address} did not say what it is ({''.join(words) or 'no answer'}); see "
                 f"that its shell prints nothing by itself: {self.address.by_hand}"
@@ -211,14 +213,13 @@ class SshTarget:
                     "there: python3 -m venv ~/edge && ~/edge/bin/pip install numpy onnxruntime; "
                     "then add ,python=~/edge/bin/python"
                 )
-            if self._code is None:
-                parcel = _parcel.wrap(packages(), skip=_parcel.BYTECODE)
-                place = f"{self._facts.root}/code/{parcel.digest}"
-                if not self._has(place):
-                    step(f"sending edge-sdk itself ({parcel.size / 1e6:.1f} MB) to {self.address}")
-                    self._unpack(parcel, place)
-                self._code = f"{place}/{parcel.name}"
-            return self._code
+            place = f"{self._facts.root}/code/{_our_code().digest}"
+            if not self._facts.code:
+                size = f"{_our_code().size / 1e6:.1f} MB"
+                step(f"sending edge-sdk itself ({size}) to {self.address}")
+                self._unpack(_our_code(), place)
+                self._facts = replace(self._facts, code=True)
+            return f"{place}/{_our_code().name}"
 
     def _has(self, place: str) -> bool:
         return self._store(place, "look").stdout == b"yes"
@@ -283,6 +284,11 @@ class SshTarget:
 
     def _python(self, *words: str) -> list[str]:
         return ["sh", "-c", _SHELL, self.address.python, *words]
+
+
+@lru_cache
+def _our_code() -> _parcel.Parcel:
+    return _parcel.wrap(packages(), name="packages", skip=_parcel.BYTECODE)
 
 
 def _dotted(version: Sequence[Any]) -> str:

@@ -1,18 +1,19 @@
 """Run this Python with other arguments, and end it when nobody is there any more.
 
-Arguments: JSON with the folder to run in, variables, and what goes before PYTHONPATH; then Python's
-own. sshd leaves a process alone when its connection ends; this one does not. A process that a
-signal ended gives 128 + n, as shells do, which ssh hands on; of signals it tells nothing.
+Arguments: the folder to run in, which goes before PYTHONPATH too; how many variables follow, and
+those (`NAME=value`); then Python's own. sshd leaves a process alone when its connection ends; this
+one does not. A process that a signal ended gives 128 + n, as shells do, which ssh hands on; of
+signals it tells nothing. Only modules that Python has loaded anyway, or built in, are imported.
 """
 
 from __future__ import annotations
 
 import _thread
-import json
 import os
 import select
-import signal
 import sys
+
+SIGKILL = 9
 
 
 def watch() -> None:
@@ -24,22 +25,25 @@ def watch() -> None:
     output = select.poll()
     output.register(1, 0)
     output.poll()
-    os.killpg(0, signal.SIGKILL)
+    os.killpg(0, SIGKILL)
 
 
-def main() -> int:
+def main(folder: str, count: str, *words: str) -> int:
     """Run and return the exit code."""
-    given = json.loads(sys.argv[1])
-    os.chdir(given["folder"])
+    given, arguments = words[: int(count)], words[int(count) :]
     theirs = [path for path in [os.environ.get("PYTHONPATH")] if path]
-    os.environ.update(given["env"], PYTHONPATH=os.pathsep.join([given["path"], *theirs]))
+    os.environ["PYTHONPATH"] = os.pathsep.join([folder, *theirs])
+    for word in given:
+        name, _, value = word.partition("=")
+        os.environ[name] = value
+    os.chdir(folder)  # with -m, Python looks there first
     child = os.fork()
     if child == 0:
-        os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+        os.execv(sys.executable, [sys.executable, *arguments])
     _thread.start_new_thread(watch, ())
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     return code if code >= 0 else 128 - code
 
 
 if __name__ == "__main__":
-    os._exit(main())
+    os._exit(main(*sys.argv[1:]))

@@ -7,11 +7,7 @@ or `take PART` (it was copied to PART).
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-import tarfile
-import tempfile
-from typing import Any
 
 
 def there(place: str) -> bool:
@@ -30,20 +26,27 @@ def settle(part: str, place: str) -> None:
     except OSError:
         if not there(place):
             raise
+        import shutil
+
         shutil.rmtree(part, ignore_errors=True)
 
 
 def unpack(place: str) -> None:
     """Unpack an archive from standard input."""
+    import shutil
+    import tarfile
+    import tempfile
+
     part = tempfile.mkdtemp(prefix=".tar-", dir=os.path.dirname(place))
-    safe: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+    safe = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
     try:
         with tarfile.open(fileobj=sys.stdin.buffer, mode="r|*") as archive:
-            archive.extractall(part, **safe)
+            archive.extractall(part, **safe)  # type: ignore[arg-type]
         settle(part, place)
-    except BaseException:
+    except tarfile.TarError as error:
+        raise OSError(0, f"what came is not whole ({error})") from error
+    finally:
         shutil.rmtree(part, ignore_errors=True)
-        raise
 
 
 def main(place: str, action: str, *more: str) -> None:
@@ -60,5 +63,5 @@ def main(place: str, action: str, *more: str) -> None:
 if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
-    except (OSError, tarfile.TarError) as error:
-        sys.exit(getattr(error, "strerror", None) or str(error))
+    except OSError as error:
+        sys.exit(error.strerror or str(error))
