@@ -238,7 +238,7 @@ EFFECTS: Mapping[type[Any], Mapping[str, Effect]] = {
     },
     Camera: {"source": _says("edge-sdk run BUNDLE --source {value}")},
     Budget: {
-        "latency_ms": _says("stated for people; `bench` measures it"),
+        "latency_ms": _says("an artifact that is measured to take longer is not chosen"),
         "memory_mb": _says("stated for people; `bench` measures it"),
         "size_mb": _says("an artifact above {value:g} MiB is not chosen"),
     },
