@@ -31,7 +31,8 @@ def compile_modules(place: Path, python: str) -> None:
     # templates, and code of Python 2) is left to whoever imports it.
     options = ["-q", "-q", "-x", _TESTS, "--invalidation-mode", "unchecked-hash", "-j", "0"]
     subprocess.run(
-        [program, "-E", "-s", "-m", "compileall", *options, str(place)],
+        [program, "-E", "-s", "-m", "compileall", *options, "."],
+        cwd=place,  # what is left out is so for its name in there
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -56,14 +56,8 @@ class EmulatedDevice:
         """Return what runs the device's Python with `arguments`, in the environment that
         `environment` returns. `plugin` is QEMU's, and not passed on to child processes.
 
-        A program that dies of a signal takes QEMU along by the same one. RequestError where this
-        QEMU takes no plugin.
+        A program that dies of a signal takes QEMU along by the same one.
         """
-        if plugin is not None and not self.qemu.takes_plugins:
-            raise RequestError(
-                f"{self.qemu.path} is linked statically and takes no plugin, which counts "
-                "instructions; install the other one with: sudo apt-get install qemu-user"
-            )
         options = [] if plugin is None else ["-plugin", plugin]
         return [*_command(self.profile, self.qemu, self.home, self.debian, options), *arguments]
 

@@ -6,37 +6,29 @@ that a device that is there already needs no network.
 
 from __future__ import annotations
 
-import compileall
 import hashlib
 import os
-import re
 import shutil
 import stat
-import sys
 import zipfile
 from pathlib import Path, PurePosixPath
-from py_compile import PycInvalidationMode
 
 from device_profiles.errors import OutputError, RequestError
+from edge_sdk.emulation.bytecode import compile_modules
 from edge_sdk.emulation.cache import built, folder
 from edge_sdk.wheels import _pip
 from edge_sdk.wheels.lock import Lock, Wheel
 from edge_sdk.wheels.tags import Platform
-from runtime.progress import step, track
-
-# Suites of tests inside packages: never imported on a device, and a third of numpy's files.
-_NOT_COMPILED = re.compile(r"/tests?/")
+from runtime.progress import track
 
 
 def site_folder(lock: Lock) -> Path:
     """Return the folder with the wheels of `lock` unpacked, for PYTHONPATH; make it when needed.
 
-    Where this Python has the minor version of the device's, its modules are compiled, with hashes
-    that are not checked at import (the sources never change): an emulated Python then reads
-    bytecode at once. Otherwise that Python compiles what it imports, which it may leave there for
-    its next start. No script and no data file outside the packages is installed. Raises
-    RequestError, MissingError or OutputError, each one line, when a wheel cannot be had or does not
-    have its hash, or the disk is full.
+    Its modules are compiled where there is a Python of the device's minor version. Otherwise that
+    one compiles what it imports, which it may leave there for its next start. No script and no data
+    file outside the packages is installed. Raises RequestError, MissingError or OutputError, each
+    one line, when a wheel cannot be had or does not have its hash, or the disk is full.
     """
 
     def build(place: Path) -> None:
@@ -44,7 +36,7 @@ def site_folder(lock: Lock) -> Path:
         files = [_cached(wheel, lock.platform) for wheel in track(lock.wheels, "fetching wheels")]
         for file in track(files, "unpacking wheels"):
             _unpack(file, place)
-        _compile(place, lock.platform)
+        compile_modules(place, lock.platform.python)
 
     return built(folder("sites", lock.digest), build)
 
@@ -124,17 +116,3 @@ def _target(member: zipfile.ZipInfo, wheel: str) -> PurePosixPath | None:
         inside = path.parts[1:2]
         return PurePosixPath(*path.parts[2:]) if inside in (("purelib",), ("platlib",)) else None
     return path
-
-
-def _compile(place: Path, platform: Platform) -> None:
-    if platform.python != f"{sys.version_info[0]}.{sys.version_info[1]}":
-        return
-    # What does not compile (templates, code for other Pythons) stays source, as pip leaves it.
-    step("compiling the device's Python modules")
-    compileall.compile_dir(
-        place,
-        maxlevels=64,
-        quiet=2,
-        rx=_NOT_COMPILED,
-        invalidation_mode=PycInvalidationMode.UNCHECKED_HASH,
-    )

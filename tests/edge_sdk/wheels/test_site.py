@@ -86,8 +86,9 @@ def test_a_folder_is_made_once(index: Path, fetched: list[str], cache: Path) -> 
 
 
 def test_modules_are_compiled_for_a_device_with_this_python(
-    index: Path, fetched: list[str]
+    index: Path, fetched: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("PATH", "")  # where other Pythons are
     files = {"pkg/tests/test_x.py": "1\n", "pkg/broken.py": "def (:\n", "pkg/__init__.py": ""}
     file = write_wheel(index, Tiny("some-engine", "1.0", files=files))
     compiled = list(site_folder(lock_of(file)).rglob("*.pyc"))
