@@ -69,17 +69,23 @@ def _users(board: Board) -> Iterator[IO[str]]:
 
 
 def _watch(board: Board) -> None:
-    """Start the process that shuts the board down after its last user; it outlives us."""
+    """Start what shuts the board down after its last user; it goes to the background."""
     home = str(Path(__file__).resolve().parents[2])
     paths = [home, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    subprocess.Popen(
+    done = subprocess.run(
         [sys.executable, "-m", "edge_sdk.board.watch", board.name, str(board.folder)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         start_new_session=True,
+        check=False,
     )
+    if done.returncode:
+        raise EngineError(
+            f"what would shut the board {board.name} down later does not start; start it yourself: "
+            f"edge-sdk board start {board.name}"
+        )
 
 
 def _ensure(board: Board, profile: Profile, lock: Path | None, *, stays: bool) -> bool:

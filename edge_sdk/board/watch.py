@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import sys
 import time
 from pathlib import Path
@@ -31,4 +32,5 @@ def watch(board: Board) -> None:
 
 
 if __name__ == "__main__":
-    watch(Board(sys.argv[1], Path(sys.argv[2])))
+    if os.fork() == 0:  # whoever started this goes on, and need not wait for the end
+        watch(Board(sys.argv[1], Path(sys.argv[2])))
