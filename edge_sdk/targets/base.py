@@ -16,10 +16,12 @@ class Start:
     """How a process is started: variables of its environment beside those that the target sets.
 
     `plugin` goes to an emulator as `-plugin`; a target that is none refuses it (RequestError).
+    `bare` says that nothing but Python itself is needed: a target does not refuse for want of more.
     """
 
     env: Mapping[str, str] = field(default_factory=dict)
     plugin: str | None = None
+    bare: bool = False
 
 
 class Target(Protocol):

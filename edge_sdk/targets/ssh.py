@@ -119,7 +119,7 @@ class SshTarget:
         if given.plugin is not None:
             raise RequestError("instructions are counted by an emulator; say --on emulated:PROFILE")
         connection = self._connected()
-        code = self._with_code()
+        code = self._with_code(given.bare)
         variables = [f"{name}={value}" for name, value in given.env.items()]
         launch = ["-I", "-S", "-c", source("launch"), code, str(len(variables))]
         words = [*launch, *variables, *arguments]
@@ -203,11 +203,12 @@ class SshTarget:
             )
         return facts
 
-    def _with_code(self) -> str:
-        """Return where our packages are on the device; send them when needed."""
+    def _with_code(self, bare: bool) -> str:
+        """Return where our packages are on the device; send them when needed. They need numpy,
+        except for what is `bare`."""
         with self._lock:
             assert self._facts is not None
-            if not self._facts.numpy:
+            if not (bare or self._facts.numpy):
                 raise MissingError(
                     f"numpy is not installed for {self.address.python} on {self.address}; run "
                     "there: python3 -m venv ~/edge && ~/edge/bin/pip install numpy onnxruntime; "

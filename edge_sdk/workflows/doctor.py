@@ -14,7 +14,7 @@ from device_profiles.errors import EngineError
 from device_profiles.profile import Profile
 from edge_sdk.looks.base import Finding
 from edge_sdk.report import Gate, Report, Table
-from edge_sdk.targets import Target, open_target
+from edge_sdk.targets import Start, Target, open_target
 
 PATIENCE_S = 300.0
 """How long the looks may take on a machine: some providers compile their kernels for a minute."""
@@ -76,7 +76,7 @@ def _report(
 
 def _look(target: Target, request: Mapping[str, Any]) -> list[Finding]:
     """Return what the target's own Python finds."""
-    process = target.start(["-m", "edge_sdk.looks", json.dumps(request)])
+    process = target.start(["-m", "edge_sdk.looks", json.dumps(request)], Start(bare=True))
     patience_s = EMULATED_PATIENCE_S if target.emulated else PATIENCE_S
     said, words, late = _hear(process, patience_s)
     try:

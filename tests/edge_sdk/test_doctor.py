@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+import venv
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +25,7 @@ from edge_sdk.targets.local import LocalTarget
 from edge_sdk.workflows import doctor as workflow
 from tests.edge_sdk.cli_cases import Run
 from tests.edge_sdk.looks.scenes import scene
+from tests.edge_sdk.targets.ssh_server import SSHD, serving
 from tests.runtime.boards import PI_4_HOT, plant
 
 ANSWER = 'import json; print("welcome\\n" + json.dumps({"findings": []}))'
@@ -197,3 +200,33 @@ def test_text_and_page(monkeypatch: pytest.MonkeyPatch, edge: Run, tmp_path: Pat
     assert "1 faults and 0 notes in 2 findings." in said.out
     assert "FAIL  disk" in said.out
     assert "sudo apt clean" in (tmp_path / "page.html").read_text()
+
+
+def test_a_device_afar_without_numpy(tmp_path: Path) -> None:
+    """Nothing but Python is needed there to be told what is missing."""
+    if SSHD is None:
+        pytest.skip("sshd is not installed (openssh-server)")
+    venv.create(tmp_path / "bare", with_pip=False)
+    (tmp_path / "sshd").mkdir()
+    with serving(tmp_path / "sshd") as server:
+        report = doctor(on=server.uri(str(tmp_path / "bare/bin/python")))
+    findings = {finding["name"]: finding for finding in report.facts["findings"]}
+    assert (findings["numpy"]["level"], findings["numpy"]["remedy"]) == (
+        "fault", "pip install 'numpy'",
+    )  # fmt: skip
+    assert findings["environment"]["detail"] == f"virtual, {tmp_path}/bare"
+    assert "torch" not in findings
+
+
+@pytest.mark.emulated
+def test_an_emulated_device() -> None:
+    if shutil.which("qemu-aarch64") is None:
+        pytest.skip("needs qemu-user")
+    report = doctor(on="emulated:raspberry-pi-4b")
+    findings = {finding["name"]: finding for finding in report.facts["findings"]}
+    for name in ("numpy", "onnxruntime", "ai-edge-litert", "provider cpu", "architecture"):
+        assert findings[name]["level"] == "ok", findings[name]
+    assert findings["cpu"]["detail"] == "aarch64, neon"
+    assert "3.11" in findings["python"]["detail"]
+    assert {"disk", "memory", "camera", "board"}.isdisjoint(findings)
+    assert report.passed
