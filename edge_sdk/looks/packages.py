@@ -111,12 +111,17 @@ def _look(scene: Scene, wanted: Wanted) -> Finding:
 
 def install(scene: Scene, wanted: Wanted) -> str:
     """Return the line that installs a package on the machine of `scene`."""
-    pins = [p.specifier for p in _pins(scene.profile) if p.package == wanted.package]
-    if scene.emulated:
-        return f"write {wanted.package}{','.join(pins)} into the lock that the device is made from"
-    if "edge-sdk" in scene.packages and not pins:
+    pins = ",".join(p.specifier for p in _pins(scene.profile) if p.package == wanted.package)
+    if "edge-sdk" in scene.packages and not pins and not scene.emulated:
         return f"pip install 'edge-sdk[{wanted.extra}]'"
-    return f"pip install '{wanted.package}{','.join(pins)}'"
+    return installing(scene, wanted.package, pins)
+
+
+def installing(scene: Scene, package: str, specifier: str = "") -> str:
+    """Return the line that installs a release of a package on the machine of `scene`."""
+    if scene.emulated:
+        return f"write {package}{specifier} into the lock: --on emulated:PROFILE,lock=FILE"
+    return f"pip install '{package}{specifier}'"
 
 
 def broken(scene: Scene, package: str, trial: Trial, remedy: str = "") -> Finding:
@@ -127,7 +132,7 @@ def broken(scene: Scene, package: str, trial: Trial, remedy: str = "") -> Findin
     if have and abi:
         built, other = ("1", "<2") if release(have) >= (2,) else ("2", ">=2")
         detail = f"compiled for numpy {built}, beside numpy {have}: it does not work"
-        return Finding(package, "fault", detail, f"pip install 'numpy{other}'")
+        return Finding(package, "fault", detail, installing(scene, NUMPY.package, other))
     if trial.signal is not None:
         version = scene.version(package) or "installed"
         detail = f"{version}: {trial.failure}"
@@ -153,7 +158,7 @@ _LIBRARIES = {
 def _other(scene: Scene, package: str) -> str:
     pins = [p.specifier for p in _candidates(scene)[1] if p.package == package]
     version = scene.version(package)
-    return f"pip install '{package}{','.join(pins) or (f'!={version}' if version else '')}'"
+    return installing(scene, package, ",".join(pins) or (f"!={version}" if version else ""))
 
 
 def look_at_two_onnxruntimes(scene: Scene) -> list[Finding]:
@@ -182,7 +187,7 @@ def look_at_pins(scene: Scene) -> list[Finding]:
             continue
         detail = f"{have}; {whose} wants {pin.specifier}: {pin.reason}"
         level = "fault" if scene.profile else "note"
-        remedy = f"pip install '{pin.package}{pin.specifier}'"
+        remedy = installing(scene, pin.package, pin.specifier)
         found.append(Finding(pin.package, level, detail, remedy))
     return found
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,11 @@ def test_builds(trial: Trial, level: str, detail: str, remedy: str) -> None:
     found = only(looks.look_at_build, where)
     assert (found.name, found.level, found.detail) == ("opencv", level, detail)
     assert remedy in found.remedy
+
+
+def test_an_emulated_device_needs_no_gstreamer() -> None:
+    where = replace(scene(tried={"cv2": built()}), emulated=True)
+    assert only(looks.look_at_build, where).level == "ok"
 
 
 def test_two_wheels() -> None:
