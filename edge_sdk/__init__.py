@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from device_profiles.profile import load as load_profile
     from device_profiles.profile import names as profile_names
     from edge_sdk.report import Report
-    from edge_sdk.workflows.bench import BenchOptions, bench
+    from edge_sdk.workflows.bench import bench
+    from edge_sdk.workflows.bench_options import BenchOptions
     from edge_sdk.workflows.check import check
     from edge_sdk.workflows.check_options import CheckOptions
     from edge_sdk.workflows.convert import Conversion, convert
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 # Public name -> the module that has it, and its name there.
 _HOMES = {
-    "BenchOptions": ("edge_sdk.workflows.bench", "BenchOptions"),
+    "BenchOptions": ("edge_sdk.workflows.bench_options", "BenchOptions"),
     "Bundle": ("runtime.bundle", "Bundle"),
     "Captured": ("converters.capture", "Captured"),
     "CheckOptions": ("edge_sdk.workflows.check_options", "CheckOptions"),

@@ -1,267 +1,176 @@
-"""Workflow: how fast, how heavy, how soon ready is a bundle or a file on this machine?"""
+"""Workflow: how fast, how heavy, how soon ready are bundles or files on a target?"""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import platform
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from device_profiles.errors import BundleError, EngineError, MissingError, RequestError
-from edge_sdk.report import Bar, Bars, Gate, Report, Table
-from edge_sdk.workflows.limits import check_threads
+from edge_sdk.report import Gate, Report
+from edge_sdk.targets import Target, open_target
+from edge_sdk.targets._engine import RemoteEngine
+from edge_sdk.targets._session import Session
+from edge_sdk.workflows.bench_card import against, read_card, require_same
+from edge_sdk.workflows.bench_entrants import Entrant, model_file, rungs, told_apart
+from edge_sdk.workflows.bench_figures import Latency, Ratio, marks_of, marks_of_machine
+from edge_sdk.workflows.bench_measure import (
+    STARTS,
+    Flow,
+    Start,
+    Timed,
+    flows,
+    give,
+    look,
+    start_once,
+    started,
+    time_in_turns,
+)
+from edge_sdk.workflows.bench_options import BenchOptions
+from edge_sdk.workflows.bench_report import bench_report
+from edge_sdk.workflows.bench_result import Found, Opened, Timing
 from runtime.bundle import Bundle, opened
-from runtime.engines import Array, Engine, EngineOptions
-from runtime.engines._check import sample_inputs
-from runtime.host import host
-from runtime.manifest import Artifact
-from runtime.model_file import file_label, is_model_file, open_plain, read_model_file
-from runtime.progress import step, track
-from runtime.worker import open_tried
+from runtime.model_file import is_model_file
+from runtime.progress import step
 
-# Runs before the first counted one: caches, allocators and clocks settle.
-WARMUP = 10
+Given = str | Path | Bundle
 
 
-@dataclass(frozen=True)
-class BenchOptions:
-    """`runs` counted inferences per rung, interleaved over the rungs; `threads` 0: the engine's.
+def bench(bundles: Given | Sequence[Given], options: BenchOptions | None = None) -> Report:
+    """Time every rung of bundles that a target can open, interleaved in one run.
 
-    `provider` is for a model file; a bundle's rungs have their own.
-    """
-
-    runs: int = 200
-    threads: int = 0
-    provider: str = "cpu"
-
-    def __post_init__(self) -> None:
-        if self.runs < 10:
-            raise RequestError(f"{self.runs} runs give no percentiles; ask for at least 10")
-        check_threads(self.threads)
-
-
-@dataclass(frozen=True)
-class Timing:
-    """One rung on this machine; latencies in milliseconds, memory in MiB.
-
-    `p50_low` and `p50_high` are the 95 % confidence limits of the median (order statistics).
-    """
-
-    label: str
-    size: int
-    p50: float
-    p50_low: float
-    p50_high: float
-    p90: float
-    p99: float
-    cold_start: float
-    peak_memory: float
-
-    def to_json(self) -> dict[str, Any]:
-        """Return JSON-ready values with their units in the keys."""
-        return {
-            "artifact": self.label,
-            "size_bytes": self.size,
-            "latency_ms": {
-                "p50": self.p50,
-                "p50_interval": [self.p50_low, self.p50_high],
-                "p90": self.p90,
-                "p99": self.p99,
-            },
-            "throughput_fps": 1e3 / self.p50,
-            "cold_start_ms": self.cold_start,
-            "peak_memory_mb": self.peak_memory,
-        }
-
-
-@dataclass(frozen=True)
-class _Entrant:
-    """One artifact to time: how it is opened, what it is given in turn, and its cold start."""
-
-    label: str
-    size: int
-    open: Callable[[], Engine]
-    inputs: Callable[[Engine], Sequence[Sequence[Array]]]
-    probe: tuple[str, str]
-
-
-def bench(bundle: str | Path | Bundle, options: BenchOptions | None = None) -> Report:
-    """Time every rung of a bundle that this machine can open, interleaved in one run.
-
-    `bundle` may be a .tflite file, which is timed as it is, on noise of its input's own kind.
-    Cold start and memory come from a process of their own per rung. A rung that does not open is
-    a failed gate with its reason; EngineError when none does.
+    A bundle may be a .tflite file, which is timed as it is, on noise of its input's own kind. All
+    runs in processes of the target: what is timed in one that stays, the rungs in turns; cold
+    start and memory in new ones. A rung that does not open is a failed gate with its reason;
+    EngineError when none does. A run that was disturbed is marked, never shown as good.
+    RequestError for an emulated target, whose clock says nothing of the device, and for a card of
+    another machine to compare with.
     """
     options = options or BenchOptions()
-    if is_model_file(bundle):
-        return _bench(*_file(Path(str(bundle)), options), options)
-    with opened(bundle) as found:
-        return _bench(*_rungs(found, options), options)
+    given = [bundles] if isinstance(bundles, (str, Path, Bundle)) else list(bundles)
+    if not given:
+        raise RequestError("there is nothing to time; name a bundle or a .tflite file")
+    with ExitStack() as kept:
+        target = kept.enter_context(closing(open_target(options.on or "local")))
+        if target.emulated:
+            raise RequestError(
+                f"{target.uri} is emulated: no clock there says anything of the device; count its "
+                "instructions with --cost"
+            )
+        entrants: list[Entrant] = []
+        for each in given:
+            if is_model_file(each):
+                entrants.append(model_file(Path(str(each)), options.provider))
+            else:
+                entrants += rungs(kept.enter_context(opened(each)))
+        return _bench(target, told_apart(entrants), options)
 
 
-def _rungs(bundle: Bundle, options: BenchOptions) -> tuple[dict[str, Any], list[_Entrant]]:
-    frames = [[frame[None]] for frame in bundle.golden().frames]
-
-    def entrant(rung: int, artifact: Artifact) -> _Entrant:
-        asked = EngineOptions(provider=artifact.provider, threads=options.threads)
-        return _Entrant(
-            artifact.label,
-            artifact.file.size,
-            lambda: bundle.open_engine(rung, asked, open_tried),
-            lambda _: frames,
-            (str(bundle.path.resolve()), str(rung)),
-        )
-
-    facts = {
-        "bundle": {"id": bundle.id, "name": bundle.manifest.name},
-        "profile": bundle.manifest.profile["name"],
-    }
-    return facts, [entrant(*pair) for pair in enumerate(bundle.manifest.artifacts)]
-
-
-def _file(path: Path, options: BenchOptions) -> tuple[dict[str, Any], list[_Entrant]]:
-    data, file = read_model_file(path)
-    entrant = _Entrant(
-        file_label(file, options.provider),
-        len(data),
-        lambda: open_plain(path, options.provider, options.threads, tried=False),
-        lambda engine: [sample_inputs(engine.inputs)],
-        (str(path.resolve()), options.provider),
-    )
-    return {"file": {"sha256": hashlib.sha256(data).hexdigest(), "name": path.stem}}, [entrant]
-
-
-def _bench(facts: dict[str, Any], entrants: list[_Entrant], options: BenchOptions) -> Report:
-    engines, gates = _open(entrants)
-    if not engines:
-        raise EngineError(f"{entrants[0].probe[0]}: no rung opens here: {gates[0].detail}")
-    latencies = _interleaved(entrants, engines, options.runs)
-    timings = [_timing(entrants[rung], rung, latencies[rung]) for rung in engines]
-    for engine in engines.values():
-        engine.close()
-    facts |= {
-        "machine": _machine(),
-        "runs": options.runs,
-        "threads": options.threads,
-        "artifacts": [timing.to_json() for timing in timings],
-    }
-    return _report(facts, timings, gates)
+def _bench(target: Target, entrants: Sequence[Entrant], options: BenchOptions) -> Report:
+    card = read_card(options.against) if options.against else None
+    with Session(target) as session:
+        machine = session.about()
+        if card is not None and options.against is not None:
+            require_same(card, machine, options.threads, options.against)
+        before = look(session)
+        starts, faults = _started(target, entrants, options.threads)
+        engines = _opened(session, starts, options.threads, faults)
+        if not engines:
+            first = entrants[0]
+            raise EngineError(f"{first.model.path}: no rung opens on {target.uri}: {faults[first]}")
+        timed = time_in_turns(session, list(engines.values()), options.runs)
+    timings = [
+        _timing(timed, column, entrant, engine, starts[entrant])
+        for column, (entrant, engine) in enumerate(engines.items())
+    ]
+    looks = (before, *timed.looks)
+    marks = tuple(marks_of_machine(looks, machine["cores"]))
+    found = Found(target.uri, machine, options, timed, looks, marks, tuple(timings))
+    if options.throughput:
+        found = _with_throughput(target, found)
+    if card is not None and options.against is not None:
+        found = _with_card(found, card, options.against)
+    gates = [
+        Gate(e.label, e not in faults, faults.get(e, "opened on the provider asked for"))
+        for e in entrants
+    ]
+    return bench_report(found, gates)
 
 
-def _open(entrants: list[_Entrant]) -> tuple[dict[int, Engine], list[Gate]]:
-    engines: dict[int, Engine] = {}
-    gates = []
-    for rung, entrant in enumerate(entrants):
+def _started(
+    target: Target, entrants: Sequence[Entrant], threads: int
+) -> tuple[dict[Entrant, Start], dict[Entrant, str]]:
+    """Return the cold starts of each, and why others did not start: the first is their trial."""
+    probes: dict[Entrant, list[Mapping[str, float]]] = {}
+    faults: dict[Entrant, str] = {}
+    for entrant in entrants:
+        step(f"cold start of {entrant.label}")
         try:
-            engines[rung] = entrant.open()
+            probes[entrant] = [start_once(target, entrant, threads)]
+        except EngineError as error:
+            faults[entrant] = str(error)
+    for _ in range(STARTS - 1):
+        for entrant, found in probes.items():
+            found.append(start_once(target, entrant, threads))
+    return {entrant: started(found) for entrant, found in probes.items()}, faults
+
+
+def _opened(
+    session: Session, entrants: Mapping[Entrant, Start], threads: int, faults: dict[Entrant, str]
+) -> dict[Entrant, RemoteEngine]:
+    """Open all in one process and send what they are given; adds to `faults` where one fails."""
+    engines = {}
+    for entrant in entrants:
+        try:
+            engine = entrant.open(session, threads)
         except BundleError:
             raise
-        except (EngineError, MissingError, RequestError) as error:  # Request: no such engine here
-            gates.append(Gate(entrant.label, False, str(error)))
+        except (EngineError, MissingError, RequestError) as error:
+            if session.closed:
+                raise
+            faults[entrant] = str(error)
         else:
-            gates.append(Gate(entrant.label, True, "opened on the provider asked for"))
-    return engines, gates
+            give(session, engine, entrant)
+            engines[entrant] = engine
+    return engines
 
 
-def _interleaved(
-    entrants: list[_Entrant], engines: dict[int, Engine], runs: int
-) -> dict[int, list[float]]:
-    """Return latencies in ms per rung; the rungs take turns, so that drift hits all alike."""
-    inputs = {rung: entrants[rung].inputs(engine) for rung, engine in engines.items()}
-    latencies: dict[int, list[float]] = {rung: [] for rung in engines}
-    for index in track(range(WARMUP + runs), "timing"):
-        for rung, engine in engines.items():
-            given = inputs[rung][index % len(inputs[rung])]
-            start = time.perf_counter()
-            engine.run(given)
-            if index >= WARMUP:
-                latencies[rung].append(1e3 * (time.perf_counter() - start))
-    return latencies
-
-
-def _timing(entrant: _Entrant, rung: int, latencies: Sequence[float]) -> Timing:
-    step(f"cold start of rung {rung + 1}")
-    cold = _probe(entrant)
-    low, high = median_interval(latencies)
-    p50, p90, p99 = np.percentile(latencies, [50, 90, 99])
+def _timing(
+    timed: Timed, column: int, entrant: Entrant, engine: RemoteEngine, start: Start
+) -> Timing:
+    took = timed.took[:, column]
     return Timing(
-        label=entrant.label,
-        size=entrant.size,
-        p50=float(p50),
-        p50_low=low,
-        p50_high=high,
-        p90=float(p90),
-        p99=float(p99),
-        cold_start=cold["start_to_first_result_ms"],
-        peak_memory=cold["peak_memory_mb"],
+        entrant=entrant,
+        opened=Opened(engine.name, engine.version, engine.provider, dict(engine.placement)),
+        latency=Latency.of(took),
+        start=start,
+        marks=tuple(marks_of(took)),
+        ratio=Ratio.paired(took, timed.took[:, 0]) if column else None,
     )
 
 
-def median_interval(values: Sequence[float]) -> tuple[float, float]:
-    """Return the 95 % confidence limits of the median from order statistics.
-
-    The ranks n/2 -+ 1.96 sqrt(n)/2 of the binomial's normal approximation (Conover 1999,
-    Practical Nonparametric Statistics, section 3.2); it assumes nothing of the distribution.
-    """
-    ordered = sorted(values)
-    count = len(ordered)
-    half = 1.96 * count**0.5 / 2
-    low = max(int(count / 2 - half), 0)
-    high = min(int(count / 2 + half), count - 1)
-    return ordered[low], ordered[high]
-
-
-def _probe(entrant: _Entrant) -> dict[str, float]:
-    command = [sys.executable, "-m", "runtime.probe", *entrant.probe]
-    # Python looks for the module in the working folder first, where another `runtime` may lie.
-    home = Path(__file__).resolve().parents[2]
-    done = subprocess.run(command, cwd=home, capture_output=True, text=True, check=False)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise EngineError(f"{entrant.probe[0]}: the cold start of {entrant.label} failed: {last}")
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
+def _with_throughput(target: Target, found: Found) -> Found:
+    """Measure it in a process of its own: of many engines, a small machine may have no room."""
+    known: dict[Entrant, list[Flow]] = {timing.entrant: [] for timing in found.timings}
+    notes = found.notes
+    try:
+        with Session(target) as session:
+            for entrant, flow in flows(session, list(known), found.machine["cores"] or 1):
+                known[entrant].append(flow)
+    except EngineError as error:
+        notes = (*notes, f"the throughput ends early: {error}")
+    timings = tuple(replace(t, flows=tuple(known[t.entrant])) for t in found.timings)
+    return replace(found, timings=timings, notes=notes)
 
 
-def _machine() -> dict[str, Any]:
-    here = host()
-    return {
-        "arch": here.arch,
-        "features": sorted(here.features),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-    }
-
-
-def _report(facts: dict[str, Any], timings: list[Timing], gates: list[Gate]) -> Report:
-    columns = ("artifact", "p50, ms", "p90, ms", "p99, ms", "frames/s", "cold start, ms",
-               "memory, MiB", "MB")  # fmt: skip
-    rows = tuple(
-        (t.label, round(t.p50, 2), round(t.p90, 2), round(t.p99, 2), round(1e3 / t.p50, 1),
-         round(t.cold_start), round(t.peak_memory), round(t.size / 1e6, 2))
-        for t in timings
-    )  # fmt: skip
-    bars = tuple(Bar(t.label, t.p50, t.p50_low, t.p50_high, i == 0) for i, t in enumerate(timings))
-    notes = ["these figures are of this machine; they say nothing about another one"]
-    model = facts.get("bundle") or facts["file"]
-    if "file" in facts:
-        notes.append("timed on noise of the input's own kind; making that of a frame is not in it")
-    if len(timings) > 1:
-        notes.append("the rungs were timed in turns within one run: their ratios are sound")
-    return Report(
-        title=f"{model['name']} on {facts['machine']['arch']}",
-        summary=f"{timings[0].label}: {timings[0].p50:.2f} ms median of {facts['runs']} runs.",
-        tables=(Table("Latency, cold start and memory", columns, rows),),
-        charts=(Bars("Median latency", "ms", bars, "whiskers: 95 % confidence of the median"),),
-        gates=tuple(gates),
-        facts=facts,
-        notes=tuple(notes),
-    )
+def _with_card(found: Found, card: Mapping[str, Any], where: Path) -> Found:
+    """Compare each artifact with itself in the card; RequestError as of `against`."""
+    ratios = against(card, found.facts(), where)
+    pairs = zip(found.timings, ratios, strict=True)
+    notes = [f"{where} is of {card.get('made')}: what was not done in turns may differ by itself"]
+    doubts = card.get("condition", {}).get("marks") or []
+    notes += [f"DOUBTFUL, {where}: {mark}" for mark in doubts]
+    timings = tuple(replace(timing, against=ratio) for timing, ratio in pairs)
+    return replace(found, timings=timings, notes=(*found.notes, *notes))

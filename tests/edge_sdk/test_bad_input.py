@@ -402,7 +402,6 @@ def test_run(words: list[str], says: str, room: Path, edge: Run) -> None:
 @pytest.mark.parametrize(
     ("package", "words"),
     [
-        ("onnxruntime", ["bench", "digits.edge"]),
         ("onnxruntime", ["check", "digits.edge", "--data", "heldout"]),
         ("onnxruntime", ["run", "digits.edge", "--source", "synthetic:noise"]),
         ("cv2", ["check", "digits.edge", "--data", "heldout"]),

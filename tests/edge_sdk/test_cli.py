@@ -186,7 +186,7 @@ def test_one_profile_in_full(edge: Run, tmp_path: Path) -> None:
 
 def test_progress_is_on_standard_error(bundle: Path, digits: Digits, edge: Run) -> None:
     said = edge("bench", bundle, "--runs", 10, "--json")
-    assert "cold start of rung 1" in said.err
+    assert "cold start of onnx int8" in said.err
     assert "cold start of" not in said.out
 
 
