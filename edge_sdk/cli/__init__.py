@@ -54,6 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - the last line of defence: told, never swallowed
         return _crashed(error, arguments)
     _show(outcome, arguments.json)
+    if outcome.code is not None:
+        return outcome.code
     return 0 if outcome.passed else 1
 
 

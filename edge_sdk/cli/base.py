@@ -14,12 +14,14 @@ from runtime.model_file import FileOptions
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a verb did: `data` for --json, `text` for a person; `quiet` keeps stdout free."""
+    """What a verb did: `data` for --json, `text` for a person; `quiet` keeps stdout free. `code`
+    is what to end with where that was found elsewhere."""
 
     data: Mapping[str, Any]
     text: str
     passed: bool = True
     quiet: bool = False
+    code: int | None = None
 
 
 def report_outcome(report: Report, page: Path | None = None) -> Outcome:

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 
 from device_profiles.errors import RequestError
 from edge_sdk.cli._live import live
-from edge_sdk.cli.base import Outcome, add_model_file, add_provider, model_file_options
+from edge_sdk.cli.base import (
+    Outcome,
+    add_model_file,
+    add_on,
+    add_provider,
+    model_file_options,
+)
 from edge_sdk.report import render
 
 if TYPE_CHECKING:
@@ -52,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stats", type=Path, metavar="F.json", help="keep the state of the run in a file"
     )
+    add_on(parser, "whose cameras and engine: files are sent there")
     add_provider(
         parser,
         "of a bundle: auto, prefer:cuda, require:cuda (or cuda: no fallback, exit code 3); of a "
@@ -67,6 +74,8 @@ def run(arguments: argparse.Namespace) -> Outcome:
     on_stdout = "-" in arguments.sink
     if on_stdout and arguments.json:
         raise RequestError("--json and --sink - both want stdout; leave one out")
+    if arguments.on is not None:
+        return _there(arguments)
     options = RunOptions(
         threads=arguments.threads,
         max_frames=arguments.max_frames,
@@ -80,6 +89,35 @@ def run(arguments: argparse.Namespace) -> Outcome:
         done = run_bundle(arguments.bundle, arguments.source, arguments.sink, options, observers)
     report = run_report(done)
     return Outcome(report.to_json(), render(report), report.passed, quiet=on_stdout)
+
+
+# What is said there as it was said here; paths and places are not among it.
+_PASSED = ("threads", "max_frames", "governor", "provider", "decoder", "preprocess", "task")
+
+
+def _there(arguments: argparse.Namespace) -> Outcome:
+    """Run on a target, and show what it says."""
+    from edge_sdk.workflows.run_there import There, run_there
+
+    if arguments.stats or arguments.labels:
+        raise RequestError(
+            "--stats and --labels name files of this machine; leave them out with --on"
+        )
+    words = [] if not arguments.track else ["--track"]
+    for name in _PASSED:
+        value = getattr(arguments, name)
+        if value is not None:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    asked = There(arguments.bundle, arguments.source, arguments.sink, words)
+    done = run_there(arguments.on, asked, _show)
+    data = {"exit_code": done.code} if done.report is None else done.report.to_json()
+    text = "" if done.report is None else render(done.report)
+    return Outcome(data, text, code=done.code)
+
+
+def _show(said: bytes) -> None:
+    sys.stderr.write(said.decode(errors="replace"))
+    sys.stderr.flush()
 
 
 def _governor(said: str | None) -> GovernorOptions | None:

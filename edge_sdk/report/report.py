@@ -136,6 +136,21 @@ class Report:
         """Whether every gate passed; true where there is none."""
         return all(gate.passed for gate in self.gates)
 
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Report:
+        """Return what `to_json` wrote, which has no charts; RequestError when it is none."""
+        try:
+            return cls(
+                title=str(found["title"]),
+                summary=str(found["summary"]),
+                tables=tuple(_table(table) for table in found["tables"] if table["rows"]),
+                gates=tuple(Gate(**gate) for gate in found["gates"]),
+                facts=dict(found["facts"]),
+                notes=tuple(map(str, found["notes"])),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise RequestError(f"this is no report: {error!r:.200}") from error
+
     def to_json(self) -> dict[str, Any]:
         """Return all but the charts as JSON-ready values; NaN and infinity are None."""
         return {
@@ -147,6 +162,12 @@ class Report:
             "facts": _finite(self.facts),
             "notes": list(self.notes),
         }
+
+
+def _table(found: Mapping[str, Any]) -> Table:
+    columns = tuple(found["rows"][0])
+    rows = tuple(tuple(row[column] for column in columns) for row in found["rows"])
+    return Table(str(found["title"]), columns, rows, str(found["note"]))
 
 
 def _finite(value: Any) -> Any:

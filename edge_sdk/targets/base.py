@@ -44,6 +44,10 @@ class Target(Protocol):
         """How many of its processes make sense side by side, to share out a long work."""
 
     @property
+    def shares_files(self) -> bool:
+        """Whether what is written there by an absolute path is written here."""
+
+    @property
     def notes(self) -> Sequence[str]:
         """What there is to say of it beside results."""
 

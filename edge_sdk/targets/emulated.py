@@ -52,6 +52,7 @@ class EmulatedTarget:
     """
 
     emulated = True
+    shares_files = True
 
     def __init__(self, uri: str, profile: Profile, lock_file: Path | None = None) -> None:
         self.uri, self.profile = uri, profile

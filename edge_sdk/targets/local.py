@@ -27,6 +27,7 @@ class LocalTarget:
     profile = None
     emulated = False
     lanes = 1
+    shares_files = True
     notes: tuple[str, ...] = ()
 
     def start(self, arguments: Sequence[str], given: Start = Start()) -> subprocess.Popen[bytes]:  # noqa: B008

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -12,8 +13,11 @@ from edge_sdk.targets._crew import Crew, Member
 from edge_sdk.targets._engine import RemoteEngine
 from runtime.bundle import Bundle
 from runtime.engines import EngineOptions, traits
-from runtime.golden import Replay, replay
+from runtime.golden import Replay, glance
 from runtime.progress import step
+
+LEAST = 2
+"""Of how many frames a proof is at the least: one may be like any other by chance."""
 
 Opened = Callable[[Member], RemoteEngine]
 
@@ -22,13 +26,14 @@ Opened = Callable[[Member], RemoteEngine]
 class Proof:
     """What became of one rung on a target.
 
-    `replay` is None where it did not come to that: then `fault` says what went wrong, or `absent`
-    why it could not be tried there, which says nothing against the rung.
+    `replay` is of the first `frames`. It is None where it did not come to that: then `fault` says
+    what went wrong, or `absent` why it could not be tried, which says nothing against the rung.
     """
 
     rung: int
     label: str
     replay: Replay | None = None
+    frames: int = 0
     fault: str = ""
     absent: str = ""
 
@@ -58,14 +63,16 @@ def opened_there(bundle: Bundle, rung: int) -> Opened:
     )
 
 
-def prove(bundle: Bundle, crew: Crew) -> list[Proof]:
+def prove(bundle: Bundle, crew: Crew, patience_s: float | None = None) -> list[Proof]:
     """Replay the golden set on every file's first rung there, as many at a time as make sense.
+
+    With `patience_s`, of each as many frames as that lets expect, at least LEAST.
 
     A rung on a driver is absent on an emulated target, which has none; so is one whose engine is
     not installed. Whatever else goes wrong is its fault: a crash, a hang, other numbers.
     """
     step(f"replaying the golden set on {crew.target.uri}")
-    work = {rung: partial(_prove, bundle, rung) for rung in rungs_of(bundle)}
+    work = {rung: partial(_prove, bundle, rung, patience_s) for rung in rungs_of(bundle)}
     absent = {rung: _no_driver(bundle, rung, crew) for rung in work}
     started = {rung: crew.submit(work[rung]) for rung in work if not absent[rung]}
     return [
@@ -87,13 +94,20 @@ def _no_driver(bundle: Bundle, rung: int, crew: Crew) -> str:
     return ""
 
 
-def _prove(bundle: Bundle, rung: int, member: Member) -> Proof:
+def _prove(bundle: Bundle, rung: int, patience_s: float | None, member: Member) -> Proof:
     label = bundle.manifest.artifacts[rung].label
+    golden, tolerances = bundle.golden(), bundle.manifest.golden.tolerances[rung]
+    count = len(golden.frames)
     try:
         engine = opened_there(bundle, rung)(member)
-        found = replay(engine, bundle.golden(), rung, bundle.manifest.golden.tolerances[rung])
+        if patience_s is not None:
+            start = time.monotonic()
+            engine.run([golden.frames[:1]])
+            expected = patience_s / max(time.monotonic() - start, 1e-6)
+            count = min(count, max(LEAST, int(expected)))
+        found = glance(engine, golden, rung, tolerances, count)
     except MissingError as error:
         return Proof(rung, label, absent=str(error))
     except EngineError as error:
         return Proof(rung, label, fault=str(error))
-    return Proof(rung, label, found)
+    return Proof(rung, label, found, count)

@@ -1,0 +1,91 @@
+"""Workflow: a run on a target, by the target's own Python, cameras and engines."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from device_profiles.errors import CrashError, EngineError, RequestError
+from edge_sdk.report import Report
+from edge_sdk.targets import Target, open_target
+from edge_sdk.targets._session import signal_name
+from edge_sdk.targets._verb import run_verb
+
+STDOUT = "-"
+
+
+@dataclass(frozen=True)
+class RanThere:
+    """What a run on a target said: its report (None where its output is results, or it failed and
+    told why), and the code that it ended with."""
+
+    code: int
+    report: Report | None
+
+
+@dataclass(frozen=True)
+class There:
+    """A run to be done on a target: `bundle` and those of `sources` that are files here are sent
+    there; `sinks` and the other `words` of the verb are as they would be there."""
+
+    bundle: Path
+    sources: Sequence[str]
+    sinks: Sequence[str]
+    words: Sequence[str]
+
+
+def run_there(uri: str, asked: There, show: Callable[[bytes], object]) -> RanThere:
+    """Run on the target at `uri`; `show` gets what is meant for a person as it comes.
+
+    Results of the sink `-` go to standard output. Raises RequestError for a file to be written
+    that would be lost there, CrashError when the run dies of a signal, and as `open_target` does.
+    """
+    results = STDOUT in asked.sinks
+    taken = bytearray()
+    with closing(open_target(uri)) as target:
+        words = ["run", target.send(asked.bundle)]
+        for source in asked.sources:
+            words += ["--source", _source(source, target)]
+        for sink in asked.sinks:
+            words += ["--sink", _sink(sink, target)]
+        words += [*asked.words, *([] if results else ["--json"])]
+        out = sys.stdout.buffer.write if results else taken.extend
+        code = run_verb(target, words, out, show)
+    if code < 0 or code > 128:
+        number = -code if code < 0 else code - 128
+        raise CrashError(f"the run on {uri} crashed with {signal_name(number)}", number)
+    return RanThere(code, None if results else _report(bytes(taken), uri, code))
+
+
+def _source(source: str, target: Target) -> str:
+    """Return where a source is there: a file or folder of this machine is sent."""
+    path = Path(source)
+    return target.send(path) if path.exists() and not str(path).startswith("/dev/") else source
+
+
+def _sink(sink: str, target: Target) -> str:
+    plain = sink == STDOUT or "://" in sink or ":" in sink.partition("/")[0]
+    if plain or sink == "display":
+        return sink
+    if target.shares_files:
+        return target.send(Path(sink).absolute())
+    if not Path(sink).is_absolute():
+        raise RequestError(
+            f"{sink} would be written on {target.uri}; give an absolute path there, or --sink - "
+            "to have the results here"
+        )
+    return sink
+
+
+def _report(said: bytes, uri: str, code: int) -> Report | None:
+    try:
+        found = json.loads(said)
+        return None if "error" in found else Report.from_json(found)
+    except (ValueError, TypeError) as error:
+        raise EngineError(
+            f"the run on {uri} ended with code {code} and without a report; see what it said"
+        ) from error
