@@ -8,6 +8,9 @@ the emulator has.
     proc/device-tree/model                  what the board is called
     sys/devices/system/cpu/...              ABI/testing/sysfs-devices-system-cpu (Documentation/)
 
+From 8.2 on QEMU answers `proc/cpuinfo` itself (its linux-user/aarch64/target_proc.h): with the
+features and the identity of its CPU, and as many cores as this machine has.
+
 The memory's size is not among them: what is free in `proc/meminfo` is this machine's, truly.
 """
 
