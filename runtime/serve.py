@@ -83,7 +83,8 @@ def _warm_up(served: Served, request: Message, arrays: list[Array]) -> Answer:
 
 
 def _time(served: Served, request: Message, arrays: list[Array]) -> Answer:
-    return {}, [in_turns(_subjects(served, request), request["first"], request["rounds"])]
+    clock = time.process_time if request.get("cpu") else time.perf_counter
+    return {}, [in_turns(_subjects(served, request), request["first"], request["rounds"], clock)]
 
 
 def _side_by_side(served: Served, request: Message, arrays: list[Array]) -> Answer:

@@ -100,3 +100,9 @@ def test_what_one_raises_side_by_side_is_raised(fault_at: int) -> None:
     pair = [Subject(Sleeper(1.0, log, at), inputs) for at in (fault_at, -1)]
     with pytest.raises(EngineError, match="tired"):
         side_by_side(pair, 0.05)
+
+
+def test_the_time_of_the_processor_leaves_out_what_others_take() -> None:
+    (took,) = in_turns(subjects([], 20.0), 0, 3, time.process_time).T
+    assert took.max() < 10.0
+    assert took.min() > 0.0
