@@ -61,6 +61,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="budget: points of accuracy, or dB, that may be lost",
     )
     parser.add_argument(
+        "--weigh",
+        default="auto",
+        metavar="WAY",
+        help="how latency is known: auto (measured here where the CPU is the device's, else "
+        "modelled), measure (anew), model, none",
+    )
+    parser.add_argument(
         "--pass",
         dest="passes",
         type=Path,
@@ -68,6 +75,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="FILE.py",
         help="a graph pass of your own; may be repeated",
+    )
+    parser.add_argument(
+        "--prove",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="replay the golden set on the device's CPU, emulated, before the bundle is written "
+        "(auto: where QEMU is installed; the first time for a device takes a minute or two)",
+    )
+    parser.add_argument(
+        "--lock",
+        type=Path,
+        metavar="F",
+        help="the wheels that the device has, to prove the bundle on: a requirements file",
     )
     add_sampling(parser, 128, "images that calibrate")
     add_report(parser)
@@ -78,6 +98,7 @@ def run(arguments: argparse.Namespace) -> Outcome:
     from edge_sdk.workflows.conversion_report import conversion_report
     from edge_sdk.workflows.convert import convert
     from edge_sdk.workflows.convert_options import ConvertOptions
+    from edge_sdk.workflows.gate import GateOptions
 
     options = ConvertOptions(
         weights=arguments.weights,
@@ -93,6 +114,8 @@ def run(arguments: argparse.Namespace) -> Outcome:
         samples=arguments.samples,
         seed=arguments.seed,
         passes=tuple(arguments.passes),
+        gate=GateOptions(arguments.prove, arguments.lock),
+        weigh=arguments.weigh,
     )
     done = convert(
         arguments.model, arguments.profile, arguments.output, arguments.calibration, options

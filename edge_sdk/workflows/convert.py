@@ -9,7 +9,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from converters.capture import Captured
+from converters.islands import Island, islands
 from converters.passes import load_path
 from converters.produce import Observed, Prepared, Product, look, prepare, produce
 from converters.recipe import Recipe, recipes
@@ -23,12 +27,15 @@ from device_profiles.profile import Profile
 from device_profiles.profile import load as load_profile
 from edge_sdk.workflows.convert_options import ConvertOptions
 from edge_sdk.workflows.data import CALIBRATION, Frames, Inputs, digests, split
+from edge_sdk.workflows.gate import gated
 from edge_sdk.workflows.golden import make_golden
 from edge_sdk.workflows.limits import check_writable
 from edge_sdk.workflows.measure import Question, compare, map_labels
 from edge_sdk.workflows.reference import runner
 from edge_sdk.workflows.subject import Subject, captured_of, facts_of, subject_of, try_decoder
 from edge_sdk.workflows.verdict import Candidate, Verdict, choose
+from edge_sdk.workflows.weigh import weigh
+from edge_sdk.workflows.weight import Contender
 from runtime.bundle import file_entry, write_bundle
 from runtime.datasets import Dataset, Sampling, open_dataset
 from runtime.datasets.base import take
@@ -85,14 +92,14 @@ def convert(
         label_map,
     )
     comparisons = {**faults, **_judge(subject, products, question)}
-    verdict = choose(
-        _candidates(ladder, products, comparisons, told),
-        options.max_drop,
-        options.precision,
-        profile.budget.size_mb,
-    )
+    candidates = _candidates(ladder, products, comparisons, told)
+    candidates = _weighed(candidates, products, profile, frames.first(4), options.weigh)
+    verdict = choose(candidates, options.max_drop, options.precision, profile.budget)
     job = _Assembly(subject, prepared, profile, verdict, products)
-    manifest = job.write(output, frames, options)
+    said: list[str] = []
+    with gated(output, profile, options.gate, said) as draft:
+        manifest = job.write(draft, frames, options)
+    notes += tuple(said)
     if label_map:
         notes += (f"classes matched {label_map.how}",)
     for path in dict.fromkeys([*frames.unreadable, *question.frames.unreadable]):
@@ -183,6 +190,33 @@ def _candidates(
     return [Candidate(r, sizes.get(r.file, 0), comparisons[r.file], told) for r in ladder]
 
 
+def _weighed(
+    candidates: list[Candidate],
+    products: Mapping[str, Product],
+    profile: Profile,
+    frames: NDArray[np.uint8],
+    way: str,
+) -> list[Candidate]:
+    """Return the candidates with their islands, and their weights where they can be run."""
+    step("looking for islands of float")
+    found = {file: islands(p, profile.hardware.arch) for file, p in products.items()}
+    told = [replace(c, islands=found.get(c.recipe.file, ())) for c in candidates]
+    sound = [i for i, candidate in enumerate(told) if not candidate.broken]
+    contenders = [
+        Contender(
+            told[i].recipe,
+            products[told[i].recipe.file].data,
+            products[told[i].recipe.file].work,
+            frozenset(island.node for island in told[i].islands),
+            frames,
+        )
+        for i in sound
+    ]
+    for i, weight in zip(sound, weigh(profile, contenders, way), strict=True):
+        told[i] = replace(told[i], weight=weight)
+    return told
+
+
 @dataclass(frozen=True)
 class _Assembly:
     """Everything that goes into the bundle."""
@@ -270,12 +304,21 @@ class _Assembly:
 
     def _recipe(self, options: ConvertOptions) -> dict[str, Any]:
         fired = {report.name: report.fired for report in self.prepared.passes if report.fired}
+        found = {
+            c.recipe.file: list(map(Island.to_json, c.islands))
+            for c in self.verdict.candidates
+            if c.islands
+        }
         return {
             "edge_sdk": version("edge-sdk"),
             "origin": dict(self.subject.captured.origin),
             "passes": fired,
             "artifacts": {
-                file: {**product.recipe.to_json(), **product.notes}
+                file: {
+                    **product.recipe.to_json(),
+                    **product.notes,
+                    **({"islands": found[file]} if file in found else {}),
+                }
                 for file, product in self.products.items()
             },
             "calibration": {"samples": options.samples, "seed": options.seed},

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edge_sdk.workflows.gate import GateOptions
 from edge_sdk.workflows.limits import check_budget
+from edge_sdk.workflows.ways import check_way
 from runtime.contract import InputContract
 
 
@@ -20,7 +22,9 @@ class ConvertOptions:
     `precision` and `format` are `auto` or a name. `max_drop` is the budget: how many points of
     accuracy (or dB, as the task measures it) may be lost; of agreement, where the data has no
     ground truth. `samples` frames calibrate, others judge, up to `judges`. `passes` are files with
-    graph passes of the user's own.
+    graph passes of the user's own. `weigh` is how latency is known: `auto`, `measure`, `model` or
+    `none` (see `edge_sdk.workflows.weigh`). `gate` is how the bundle is proven on the device's CPU
+    before it is written.
     """
 
     weights: Path | None = None
@@ -37,6 +41,9 @@ class ConvertOptions:
     judges: int = 256
     seed: int = 0
     passes: tuple[Path, ...] = ()
+    weigh: str = "auto"
+    gate: GateOptions = field(default_factory=GateOptions)
 
     def __post_init__(self) -> None:
         check_budget(self.max_drop)
+        check_way(self.weigh)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from converters.islands import Island
 from converters.recipe import Recipe
 from device_profiles.errors import GateError, RequestError
+from device_profiles.sections import Budget
+from edge_sdk.workflows.bench_figures import Ratio
 from edge_sdk.workflows.cells import worst_snr
 from edge_sdk.workflows.limits import NO_BUDGET, exceeds
+from edge_sdk.workflows.weight import Weight, faster, slower
 from runtime.evaluate import Terms
 
 # What `--precision auto` lets an artifact lose when no budget is stated: with ground truth what
@@ -22,13 +26,20 @@ DEFAULT_SNR_DB = 10.0
 
 @dataclass(frozen=True)
 class Candidate:
-    """One artifact: its recipe, its size in bytes, and how it compares with the reference, in
-    which terms."""
+    """One artifact: its recipe, its size in bytes, how it compares with the reference, in which
+    terms; what it weighs on the device, and its islands of float."""
 
     recipe: Recipe
     size: int
     comparison: Mapping[str, Any]
     terms: Terms = field(default_factory=Terms)
+    weight: Weight = field(default_factory=lambda: Weight.unknown("nobody asked"))
+    islands: tuple[Island, ...] = ()
+
+    @property
+    def rung(self) -> tuple[str, str]:
+        """The engine and the provider that it is for."""
+        return self.recipe.engine, self.recipe.provider
 
     @property
     def broken(self) -> str | None:
@@ -72,21 +83,49 @@ def _over(verb: str, lost: float, limit: float, unit: str) -> str | None:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The candidates in the order of the ladder; `refused` gives reasons, by position."""
+    """What was tried, as it was tried; `refused` gives reasons, by position.
+
+    `order` are the positions of the others, as they go into the bundle: the best first. `slower`
+    says, by position, than which precision on its rung an artifact is slower, and how much.
+    """
 
     candidates: tuple[Candidate, ...]
     refused: Mapping[int, str]
     max_drop: float | None
+    order: tuple[int, ...]
+    slower: Mapping[int, tuple[str, Ratio]] = field(default_factory=dict)
 
     @property
     def kept(self) -> tuple[Candidate, ...]:
         """The candidates that go into the bundle, best first."""
-        return tuple(c for i, c in enumerate(self.candidates) if i not in self.refused)
+        return tuple(self.candidates[i] for i in self.order)
+
+    @property
+    def reordered(self) -> bool:
+        """Whether the ladder has another order than the profile's, because of the weights."""
+        return list(self.order) != sorted(self.order)
+
+    def why(self, position: int) -> str | None:
+        """Return why a candidate is refused, with the figures; None where it is kept."""
+        reason = self.refused.get(position)
+        if reason is None or position not in self.slower:
+            return reason
+        return f"{reason}, {self.times(position)}"
+
+    def times(self, position: int) -> str:
+        """Return how much slower a candidate is than another one."""
+        ratio = self.slower[position][1]
+        return f"{ratio.value:.2f} times ({ratio.low:.2f} to {ratio.high:.2f})"
 
     def to_json(self) -> dict[str, Any]:
-        """Return what was tried and what became of it."""
+        """Return what was tried and what became of it, without what differs from run to run."""
         tried = [
-            {**candidate.recipe.to_json(), "size": candidate.size, "refused": self.refused.get(i)}
+            {
+                **candidate.recipe.to_json(),
+                "size": candidate.size,
+                "weighed": None if candidate.weight.ms is None else candidate.weight.how,
+                "refused": self.refused.get(i),
+            }
             for i, candidate in enumerate(self.candidates)
         ]
         return {"max_drop": self.max_drop, "tried": tried}
@@ -96,41 +135,103 @@ def choose(
     candidates: Sequence[Candidate],
     max_drop: float | None,
     precision: str,
-    size_mb: float | None = None,
+    budget: Budget | None = None,
 ) -> Verdict:
-    """Keep on each rung the first candidate within budget, and float32 as its fallback.
+    """Keep on each rung what is fastest within the budgets, and float32 as its fallback.
 
-    `size_mb` is what the device has room for. A precision asked for by name is judged by
-    `max_drop` alone. Raises RequestError when a budget is given that cannot be measured here, and
-    GateError when what was asked for by name, or everything, breaks it.
+    One is slower than another where its weight shows it beyond every doubt; of what is equally
+    fast, fewer bits win. `budget` is the profile's. A precision asked for by name is kept however
+    slow it is, and judged by `max_drop` alone. Raises RequestError when a budget is given that
+    cannot be measured here, and GateError when what was asked for by name, or everything, breaks
+    it.
     """
     measured = [c for c in candidates if not c.broken]
     if max_drop is not None and any(c.drop is None and c.disagreement is None for c in measured):
         raise RequestError(NO_BUDGET)
+    judged = precision == "auto" or max_drop is not None
     refused: dict[int, str] = {}
-    taken: set[tuple[str, str]] = set()
     for index, candidate in enumerate(candidates):
-        recipe = candidate.recipe
-        rung = (recipe.engine, recipe.provider)
-        judged = precision == "auto" or max_drop is not None
-        fault = candidate.broken or _too_large(candidate, size_mb)
+        fault = candidate.broken or _beyond(candidate, budget or Budget())
         if fault is None and judged:
             fault = candidate.fault(max_drop)
         if fault is not None:
             refused[index] = fault
-        elif rung in taken and recipe.precision != "fp32":
-            refused[index] = "not needed: fewer bits do"
-        else:
-            taken.add(rung)
-    verdict = Verdict(tuple(candidates), refused, max_drop)
+    left = [index for index in range(len(candidates)) if index not in refused]
+    behind = dict(_slower(candidates, left))
+    refused |= _not_needed(candidates, left, behind if precision == "auto" else {})
+    order = [index for index in left if index not in refused]
+    if precision == "auto":
+        order = _fastest_first(candidates, order)
+    verdict = Verdict(tuple(candidates), refused, max_drop, tuple(order), behind)
     _gate(verdict, precision)
     return verdict
 
 
-def _too_large(candidate: Candidate, size_mb: float | None) -> str | None:
-    if size_mb is None or candidate.size <= size_mb * 2**20:
-        return None
-    return f"has {candidate.size / 2**20:.2f} MiB, the profile's budget is {size_mb:g}"
+def _beyond(candidate: Candidate, budget: Budget) -> str | None:
+    """Return what of the device's budget an artifact breaks, or None.
+
+    Its latency is judged where it is known of such a device, not by a model's guess.
+    """
+    if budget.size_mb is not None and candidate.size > budget.size_mb * 2**20:
+        return f"has {candidate.size / 2**20:.2f} MiB, the profile's budget is {budget.size_mb:g}"
+    weight, limit = candidate.weight, budget.latency_ms
+    if limit is not None and weight.trusted and weight.ms is not None and weight.low > limit:
+        return f"takes longer than the profile's budget of {limit:g} ms"
+    return None
+
+
+def _slower(
+    candidates: Sequence[Candidate], left: Sequence[int]
+) -> Iterator[tuple[int, tuple[str, Ratio]]]:
+    """Yield what is slower than another one of its rung, and than which one: float32 if it is."""
+    for index in left:
+        mine = candidates[index]
+        rivals = [candidates[i] for i in left if candidates[i].rung == mine.rung and i != index]
+        for rival in sorted(rivals, key=lambda c: c.recipe.precision != "fp32"):
+            ratio = mine.weight.against(rival.weight)
+            if ratio is not None and slower(ratio):
+                yield index, (rival.recipe.precision, ratio)
+                break
+
+
+def _not_needed(
+    candidates: Sequence[Candidate],
+    left: Sequence[int],
+    behind: Mapping[int, tuple[str, Ratio]],
+) -> dict[int, str]:
+    """Return what of the candidates that are `left` its rung has no need of; float32 stays."""
+    refused: dict[int, str] = {}
+    taken: dict[tuple[str, str], Candidate] = {}
+    for index in left:
+        candidate = candidates[index]
+        best = taken.get(candidate.rung)
+        if candidate.recipe.precision == "fp32":
+            continue
+        if index in behind:
+            refused[index] = f"slower than {behind[index][0]} here"
+        elif best is not None:
+            weighed = candidate.weight.against(best.weight) is not None
+            faults = (
+                f"{best.recipe.precision} is smaller and no slower" if weighed else "fewer bits do"
+            )
+            refused[index] = f"not needed: {faults}"
+        else:
+            taken[candidate.rung] = candidate
+    return refused
+
+
+def _fastest_first(candidates: Sequence[Candidate], order: Sequence[int]) -> list[int]:
+    """Return the positions, each before those that it is shown to be faster than.
+
+    What is equally fast, or was not weighed, stays in the profile's order.
+    """
+    ladder: list[int] = []
+    for index in order:
+        mine, place = candidates[index].weight, len(ladder)
+        while place and faster(mine.against(candidates[ladder[place - 1]].weight)):
+            place -= 1
+        ladder.insert(place, index)
+    return ladder
 
 
 def _gate(verdict: Verdict, precision: str) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from converters.recipe import Recipe
 from device_profiles.errors import GateError, RequestError
+from device_profiles.sections import Budget
 from edge_sdk.workflows.verdict import (
     DEFAULT_DISAGREEMENT,
     DEFAULT_SNR_DB,
@@ -145,8 +146,8 @@ def test_json_says_what_was_tried_and_why_not() -> None:
 def test_what_the_device_has_no_room_for_is_not_chosen() -> None:
     sizes = {"int8": 1 << 20, "fp32": 4 << 20}
     tried = [Candidate(recipe(name), size, GOOD[0].comparison) for name, size in sizes.items()]
-    verdict = choose(tried, None, "auto", size_mb=1)
+    verdict = choose(tried, None, "auto", Budget(size_mb=1))
     assert [kept.recipe.precision for kept in verdict.kept] == ["int8"]
     assert verdict.refused == {1: "has 4.00 MiB, the profile's budget is 1"}
     with pytest.raises(GateError, match=r"int8 has 1\.00 MiB, the profile's budget is 0\.5"):
-        choose(tried, None, "auto", size_mb=0.5)
+        choose(tried, None, "auto", Budget(size_mb=0.5))
