@@ -24,7 +24,7 @@ def compile_modules(place: Path, python: str) -> None:
     """
     ours = "{}.{}".format(*sys.version_info[:2])
     program = sys.executable if ours == python else shutil.which(f"python{python}")
-    if program is None:
+    if program is None or not place.is_dir():  # a system need not have packages of its own
         return
     step("compiling the device's Python modules")
     # Not checked at import, which saves looking at the sources. What does not compile (there are
