@@ -27,8 +27,8 @@ class Qemu:
 
     @property
     def takes_plugins(self) -> bool:
-        """Whether it can load a plugin: a statically linked one cannot."""
-        return "-static" not in self.path.resolve().name
+        """Whether it can load a plugin; one that is linked statically cannot, and says so."""
+        return re.search(r"^-plugin\b", _said(self.path, "-help"), re.MULTILINE) is not None
 
     def check_cpu(self, cpu: str) -> None:
         """Raise RequestError where it has no such CPU (`name`, or `name,+feature,-feature`)."""
