@@ -23,6 +23,9 @@ from runtime.progress import step
 PATIENCE_S = 600.0
 """How long a machine may take to tell of itself: it tries every engine, an emulator slowly."""
 
+# What an emulator shows of the machine that it runs on.
+_HOSTS = ("memory_mb", "os", "accelerators")
+
 _SAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -68,6 +71,7 @@ def _ask(on: str) -> Mapping[str, Any]:
     from edge_sdk.targets import open_target
 
     with contextlib.closing(open_target(on)) as target:
+        emulated = target.emulated
         process = target.start(["-m", "edge_sdk.workflows.machine"])
         try:
             answer, words = process.communicate(timeout=PATIENCE_S)
@@ -80,7 +84,7 @@ def _ask(on: str) -> Mapping[str, Any]:
     with contextlib.suppress(ValueError):
         told = json.loads(lines[-1] if lines else "")
         if isinstance(told, dict):
-            return told
+            return {k: v for k, v in told.items() if k not in _HOSTS} if emulated else told
     said = words.decode(errors="replace").strip().splitlines() or [""]
     last = "".join(c if c.isprintable() else "?" for c in said[-1])[:500]
     raise EngineError(
@@ -106,7 +110,7 @@ def _text(told: Mapping[str, Any], parent: str | None, facts: list[Fact]) -> str
     plain = [fact for fact in facts if fact.section or not isinstance(fact.value, list)]
     tables = [fact for fact in facts if fact not in plain]
     plain.sort(key=lambda fact: order.index(fact.section))
-    return toml([*top, *plain], head) + toml(tables, "")
+    return toml([*top, *plain], head) + (toml(tables, "") if tables else "")
 
 
 def _check_free(path: Path, force: bool) -> None:

@@ -291,6 +291,8 @@ def test_a_target_that_does_not_tell_is_an_error(monkeypatch: pytest.MonkeyPatch
     from edge_sdk import targets
 
     class Mute:
+        emulated = False
+
         def start(self, arguments: list[str]) -> subprocess.Popen[bytes]:
             pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
             return subprocess.Popen(["sh", "-c", "echo hello; echo no python >&2; exit 3"], **pipes)
