@@ -71,10 +71,10 @@ def bench(bundles: Given | Sequence[Given], options: BenchOptions | None = None)
 def _bench(target: Target, entrants: Sequence[Entrant], options: BenchOptions) -> Report:
     card = read_card(options.against) if options.against else None
     with Session(target) as session:
-        machine = session.about()
+        machine, before = session.about(), look(session)
         if card is not None and options.against is not None:
-            require_same(card, machine, options.threads, options.against)
-        before = look(session)
+            setting = {"threads": options.threads, "governor": before.get("governor")}
+            require_same(card, machine, setting, options.against)
         starts, faults = _started(target, entrants, options.threads)
         engines = _opened(session, starts, options.threads, faults)
         if not engines:

@@ -56,11 +56,22 @@ def read_card(path: Path) -> Mapping[str, Any]:
 
 
 def require_same(
-    card: Mapping[str, Any], machine: Mapping[str, Any], threads: int, where: Path
+    card: Mapping[str, Any], machine: Mapping[str, Any], setting: Mapping[str, Any], where: Path
 ) -> None:
-    """Raise RequestError, naming what differs, where a card is of another machine or setting."""
-    then = {**_compared(card.get("machine")), "threads": card.get("threads")}
-    now = {**_compared(machine), "threads": threads}
+    """Raise RequestError, naming what differs, where a card is of another machine or setting.
+
+    `machine` is what `runtime.about` tells; `setting` are the `threads` asked for and the
+    `governor` of the clocks.
+    """
+    condition = card.get("condition")
+    before = condition.get("before") if isinstance(condition, Mapping) else None
+    governor = before.get("governor") if isinstance(before, Mapping) else None
+    then = {
+        **_compared(card.get("machine")),
+        "threads": card.get("threads"),
+        "governor": governor,
+    }
+    now = {**_compared(machine), **setting}
     odd = [key for key in now if now[key] != then.get(key)]
     if odd:
         said = "; ".join(

@@ -17,6 +17,8 @@ from tests.runtime.ladder_cases import ladder_bundle, rung
 
 MACHINE = {"name": "pi-1", "cpu": "0x41/0xd08 x4", "cores": 4, "packages": {"numpy": "2"}}
 
+SETTING = {"threads": 0, "governor": "ondemand"}
+
 
 def artifact(p50: float, name: str = "onnx fp32", model: str = "net") -> dict[str, Any]:
     latency = {"p50": p50, "p50_interval": [0.99 * p50, 1.01 * p50], "p90": p50, "p99": p50,
@@ -27,7 +29,8 @@ def artifact(p50: float, name: str = "onnx fp32", model: str = "net") -> dict[st
 
 def card(*artifacts: dict[str, Any]) -> dict[str, Any]:
     models = [{"name": name} for name in dict.fromkeys(each["model"] for each in artifacts)]
-    return {"format": FORMAT, "machine": MACHINE, "threads": 0, "models": models,
+    return {"format": FORMAT, "machine": MACHINE, "condition": {"before": SETTING}, "threads": 0,
+            "models": models,
             "artifacts": list(artifacts)}  # fmt: skip
 
 
@@ -60,9 +63,15 @@ def test_a_card_is_read_back_and_compared_with(
 )
 def test_another_machine_is_refused_by_what_differs(change: dict[str, Any], says: str) -> None:
     with pytest.raises(RequestError, match=says):
-        require_same(card(), {**MACHINE, **change}, 0, Path("card.json"))
+        require_same(card(), {**MACHINE, **change}, SETTING, Path("card.json"))
     # Another one of the same kind, with another package beside the engine, is no other machine.
-    require_same(card(), {**MACHINE, "name": "pi-2", "packages": {}}, 0, Path("card.json"))
+    require_same(card(), {**MACHINE, "name": "pi-2", "packages": {}}, SETTING, Path("card.json"))
+
+
+def test_another_governor_is_refused() -> None:
+    setting = {**SETTING, "governor": "powersave"}
+    with pytest.raises(RequestError, match="governor: ondemand there, powersave here"):
+        require_same(card(), MACHINE, setting, Path("card.json"))
 
 
 def test_artifacts_are_compared_with_themselves() -> None:
