@@ -11,7 +11,7 @@ DEMO_READY := $(VENV)/.demo-ready
 TEST_READY := $(VENV)/.test-ready
 
 .PHONY: demo test device lint types contracts footprint tflite-bench age-bench fault-bench \
-	fallback-bench screenshot clean
+	fallback-bench board-test screenshot clean
 .DEFAULT_GOAL := demo
 
 demo: $(DEMO_READY)
@@ -60,6 +60,13 @@ fault-bench: $(TEST_READY)
 # an environment of its own, with 300 MB of packages.
 fallback-bench: $(TEST_READY)
 	$(BIN)/python tests/bench/fallbacks.py
+
+# A real boot of a virtual board, a power cut and a reboot: some minutes, 60 MB of packages at first.
+# EDGE_SDK_BOARD may be a folder that keeps what was fetched.
+board-test: EDGE_SDK_BOARD ?= 1
+board-test: $(TEST_READY)
+	EDGE_SDK_BOARD=$(EDGE_SDK_BOARD) $(BIN)/python -m pytest -m 'emulated and slow and network' \
+		tests/edge_sdk/board
 
 # docs/preview.png, from a real run in Chromium.
 screenshot: demo
