@@ -37,6 +37,7 @@ def test_emulators(monkeypatch: pytest.MonkeyPatch) -> None:
         return qemu.Qemu(Path("/usr/bin/qemu-aarch64"), (7, 2, 22))
 
     monkeypatch.setattr(qemu, "find_qemu", find)
+    monkeypatch.setattr(qemu.Qemu, "takes_plugins", True)
     found = {finding.name: finding for finding in looks.look_at_emulators(scene())}
     assert (found["qemu-aarch64"].level, found["qemu-aarch64"].detail) == (
         "ok", "7.2.22, takes plugins",
@@ -51,6 +52,7 @@ def test_emulators(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_emulator_that_takes_no_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     static = qemu.Qemu(Path("/nowhere/qemu-aarch64-static"), (7, 2, 22))
     monkeypatch.setattr(qemu, "find_qemu", lambda arch: static)
+    monkeypatch.setattr(qemu.Qemu, "takes_plugins", False)
     found = only(looks.look_at_emulators, scene(profile=load("raspberry-pi-4b")))
     assert (found.level, "counts no instructions" in found.detail) == ("note", True)
 
