@@ -64,7 +64,7 @@ def _values(
     cls: type[Any], table: Mapping[str, Any], where: str, *, complete: bool
 ) -> dict[str, Any]:
     known = {_key(field): field for field in dataclasses.fields(cls)}
-    kinds = _kinds(cls)
+    kinds = _kinds(cls)  # type: ignore[arg-type] # classes are hashable
     values: dict[str, Any] = {}
     for key, raw in table.items():
         field = known.get(key)
