@@ -1,13 +1,15 @@
-"""`edge-sdk bench`: latency, cold start, memory and throughput on a target."""
+"""`edge-sdk bench`: latency, cold start, memory and throughput on a target, or instructions."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
+from device_profiles.errors import RequestError
 from edge_sdk.cli.base import Outcome, add_on, add_report, report_outcome
+from edge_sdk.report import Report
 
-HELP = "time every rung of bundles, or .tflite files, on a target"
+HELP = "time every rung of bundles, or .tflite files, on a target, or count its instructions"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_on(parser, "where it is timed")
     parser.add_argument(
-        "--runs", type=int, default=200, help="counted inferences per rung (default: 200)"
+        "--runs", type=int, help="counted inferences per rung (default: 200; with --cost: 5)"
     )
     parser.add_argument(
         "--threads", type=int, default=0, help="threads of the engine (default: its choice)"
@@ -27,39 +29,76 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also frames/s by threads and by streams side by side, 1 to all cores",
     )  # fmt: skip
     parser.add_argument(
-        "--provider", default="cpu", metavar="X",
-        help="of a .tflite file: cpu, edgetpu, ..., delegate:PATH",
+        "--provider", metavar="X",
+        help="of a .tflite file: cpu, edgetpu, ..., delegate:PATH (default: cpu)",
     )  # fmt: skip
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="CARD.json", help="write the device card"
+        "-o", "--output", type=Path, metavar="CARD.json", help="write the device card, or the cost"
     )
     parser.add_argument(
         "--against", type=Path, metavar="CARD.json",
-        help="compare with an earlier card of the same machine",
+        help="compare with an earlier card of the same machine; with --cost: with a cost of the "
+        "same target, or another bundle",
+    )  # fmt: skip
+    group = parser.add_argument_group("on an emulated target, where no clock is true")
+    group.add_argument("--cost", action="store_true", help="count instructions per inference")
+    group.add_argument(
+        "--max-cost-increase", metavar="P%",
+        help="fail where an inference costs so much more than what --against names, such as 2%%",
     )  # fmt: skip
     add_report(parser)
 
 
 def run(arguments: argparse.Namespace) -> Outcome:
-    """Time and report."""
-    from edge_sdk.workflows.bench import bench
+    """Measure and report."""
     from edge_sdk.workflows.bench_card import write_card
-    from edge_sdk.workflows.bench_options import BenchOptions
+
+    _check_outputs(arguments)
+    report = _cost(arguments) if arguments.cost else _bench(arguments)
+    if arguments.output is not None:
+        write_card(arguments.output, report.facts)
+    return report_outcome(report, arguments.report)
+
+
+def _check_outputs(arguments: argparse.Namespace) -> None:
     from edge_sdk.workflows.limits import check_writable
 
     for path in filter(None, (arguments.output, arguments.report)):
         check_writable(path, arguments.bundles)
     if arguments.output is not None:
         check_writable(arguments.output, [arguments.against, arguments.report])
+
+
+def _bench(arguments: argparse.Namespace) -> Report:
+    from edge_sdk.workflows.bench import bench
+    from edge_sdk.workflows.bench_options import BenchOptions
+
+    if arguments.max_cost_increase is not None:
+        raise RequestError("--max-cost-increase is of a cost; add --cost, on an emulated target")
     options = BenchOptions(
-        runs=arguments.runs,
+        runs=BenchOptions.runs if arguments.runs is None else arguments.runs,
         threads=arguments.threads,
-        provider=arguments.provider,
+        provider=arguments.provider or BenchOptions.provider,
         on=arguments.on,
         throughput=arguments.throughput,
         against=arguments.against,
     )
-    report = bench(arguments.bundles, options)
-    if arguments.output is not None:
-        write_card(arguments.output, report.facts)
-    return report_outcome(report, arguments.report)
+    return bench(arguments.bundles, options)
+
+
+def _cost(arguments: argparse.Namespace) -> Report:
+    from edge_sdk.workflows.cost import CostOptions, cost
+    from edge_sdk.workflows.cost_baseline import percent
+
+    for name in ("threads", "throughput", "provider"):
+        if getattr(arguments, name):
+            raise RequestError(f"--cost counts with one thread on the CPU; leave out --{name}")
+    if len(arguments.bundles) > 1:
+        raise RequestError("--cost counts one bundle; compare it with another by --against")
+    most = arguments.max_cost_increase
+    options = CostOptions(
+        runs=CostOptions.runs if arguments.runs is None else arguments.runs,
+        against=arguments.against,
+        max_increase=None if most is None else percent(most),
+    )
+    return cost(arguments.bundles[0], arguments.on or "local", options)

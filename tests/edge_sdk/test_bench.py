@@ -219,3 +219,20 @@ def test_outputs_are_none_of_the_inputs(bundle: Path, edge: Run, tmp_path: Path)
     for words in (["-o", bundle], ["--report", bundle], ["-o", card, "--against", card]):
         said = edge("bench", bundle, *words)
         assert (said.code, "a file of this very work" in said.last) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--cost"], "local cannot count instructions"),
+        (["--cost", "--threads", 2], "leave out --threads"),
+        (["--cost", "--throughput"], "leave out --throughput"),
+        (["--cost", "--max-cost-increase", "2%"], "add --against"),
+        (["--cost", "--max-cost-increase", "little", "--against", "x.edge"], "no percentage"),
+        (["another.edge", "--cost"], "counts one bundle"),
+        (["--max-cost-increase", "2%"], "add --cost"),
+    ],
+)
+def test_what_a_cost_cannot_be(words: list[str], says: str, bundle: Path, edge: Run) -> None:
+    said = edge("bench", bundle, *words)
+    assert (said.code, says in said.last) == (2, True), said.err
