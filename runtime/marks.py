@@ -2,6 +2,7 @@
 
     python -m runtime.marks BUNDLE RUNG RUNS
     python -m runtime.marks FILE.tflite PROVIDER RUNS
+    python -m runtime.marks ARTIFACT ENGINE/PROVIDER RUNS
 
 loads the artifact and runs it on one frame, always the same, by one thread. It prints one JSON
 object: the engine, its version and provider, and the threads asked for. What goes wrong is one
@@ -18,10 +19,11 @@ import gc
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from device_profiles.errors import EdgeError
 from runtime.bundle import open_bundle
-from runtime.engines import Array, Engine, EngineOptions
+from runtime.engines import Array, Engine, EngineOptions, open_engine
 from runtime.engines._check import sample_inputs
 
 NUMBER = 6800
@@ -54,6 +56,13 @@ def _open(path: str, which: str) -> tuple[Engine, Sequence[Array]]:
         engine = open_plain(path, which, threads=1)
         mark(LOADED)
         return engine, sample_inputs(engine.inputs)
+    if "/" in which:
+        name, provider = which.split("/", 1)
+        mark(START)
+        options = EngineOptions(provider, threads=1, alone=True)
+        engine = open_engine(name, Path(path).read_bytes(), options)
+        mark(LOADED)
+        return engine, sample_inputs(engine.inputs)
     with open_bundle(path) as bundle:
         inputs = [bundle.golden().frames[:1].copy()]
         rungs = bundle.manifest.artifacts
@@ -71,19 +80,23 @@ def run_marked(path: str, which: str, runs: int) -> dict[str, str]:
     Raises what opening and running raise.
     """
     engine, inputs = _open(path, which)
+    collects = gc.isenabled()
     gc.collect()
     gc.disable()  # a collection is ours, not the model's, and comes when it likes
-    for run in range(WARMUP):
-        engine.run(inputs)
-        if run == 0:
-            mark(FIRST)
-    for number in range(WARM, WARM + runs + 1):
-        mark(number)
-        if number < WARM + runs:
+    try:
+        for run in range(WARMUP):
             engine.run(inputs)
-    facts = {"engine": engine.name, "version": engine.version, "provider": engine.provider}
-    engine.close()
-    return facts
+            if run == 0:
+                mark(FIRST)
+        for number in range(WARM, WARM + runs + 1):
+            mark(number)
+            if number < WARM + runs:
+                engine.run(inputs)
+    finally:
+        if collects:
+            gc.enable()
+        engine.close()
+    return {"engine": engine.name, "version": engine.version, "provider": engine.provider}
 
 
 if __name__ == "__main__":
