@@ -33,9 +33,17 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep what runs leave in the user's cache out of it, and what is there out of the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        # What is built once for emulated devices, all workers use; name a folder to keep it.
+        if "EDGE_SDK_CACHE" not in os.environ:
+            patch.setenv("EDGE_SDK_CACHE", str(_shared(tmp_path_factory) / "edge-sdk"))
         # Proofs on emulated devices have tests of their own.
         patch.setenv("EDGE_SDK_PROOF", "never")
         yield
+
+
+def _shared(factory: pytest.TempPathFactory) -> Path:
+    own = factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
 @pytest.fixture(scope="session")
