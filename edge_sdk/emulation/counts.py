@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from statistics import median_low
 from typing import Any
@@ -152,7 +153,7 @@ def read_cost(reports: str, facts: Mapping[str, str]) -> Cost:
             "calls to its plugins (version 4.2 or newer)"
         )
     warm = [marks[number] for number in sorted(marks) if number >= WARM]
-    runs = [after - before for before, after in zip(warm, warm[1:], strict=False)]
+    runs = [after - before for before, after in pairwise(warm)]
     return Cost(
         facts["engine"],
         facts["version"],
