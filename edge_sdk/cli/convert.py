@@ -30,6 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="real images: an ImageFolder tree, images with labels.csv, or a folder",
     )
     parser.add_argument("--validation", type=Path, metavar="DATA", help="other images to judge by")
+    _add_model(parser)
+    _add_artifacts(parser)
+    _add_proof(parser)
+    add_sampling(parser, 128, "images that calibrate")
+    add_report(parser)
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights", type=Path, metavar="F", help=".safetensors, or a .pth state dict"
     )
@@ -52,6 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="model class = data class + N, where names do not tell",
     )
+
+
+def _add_artifacts(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", default="auto", help="auto, onnx, tflite (default: auto)")
     parser.add_argument("--precision", default="auto", choices=("auto", *PRECISIONS))
     parser.add_argument(
@@ -76,6 +87,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.py",
         help="a graph pass of your own; may be repeated",
     )
+
+
+def _add_proof(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prove",
         choices=("auto", "always", "never"),
@@ -89,8 +103,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="F",
         help="the wheels that the device has, to prove the bundle on: a requirements file",
     )
-    add_sampling(parser, 128, "images that calibrate")
-    add_report(parser)
 
 
 def run(arguments: argparse.Namespace) -> Outcome:

@@ -40,7 +40,7 @@ from runtime.bundle import file_entry, write_bundle
 from runtime.datasets import Dataset, Sampling, open_dataset
 from runtime.datasets.base import take
 from runtime.decoders import written
-from runtime.engines import EngineOptions, open_engine
+from runtime.engines import EngineOptions, open_engine, traits
 from runtime.evaluate import Terms, terms
 from runtime.manifest import Artifact, Golden, Manifest
 from runtime.progress import step
@@ -295,7 +295,8 @@ class _Assembly:
 
     def _requires(self, rungs: list[Recipe]) -> dict[str, Any]:
         engines = {recipe.engine for recipe in rungs}
-        pins = [p for p in self.profile.software.pins if p.package in engines]
+        imported = {package for engine in engines for package in traits(engine).packages}
+        pins = [p for p in self.profile.software.pins if p.package.replace("-", "_") in imported]
         return {
             "engines": sorted(engines),
             "pins": {pin.package: pin.specifier for pin in pins},

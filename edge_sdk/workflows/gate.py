@@ -79,7 +79,7 @@ def _prove(draft: Path, output: Path, profile: Profile, options: GateOptions) ->
     try:
         target = _stand_in(profile, options.lock)
         with closing(target), Crew(target) as crew, open_bundle(draft) as bundle:
-            proofs = prove(bundle, crew, PATIENCE_S)
+            proofs = prove(bundle, crew, PATIENCE_S, drivers=False)
     except (MissingError, RequestError) as error:
         if way == "always" or options.lock is not None:
             raise
