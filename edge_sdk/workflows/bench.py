@@ -103,17 +103,17 @@ def _started(
     target: Target, entrants: Sequence[Entrant], threads: int
 ) -> tuple[dict[Entrant, Start], dict[Entrant, str]]:
     """Return the cold starts of each, and why others did not start: the first is their trial."""
-    probes: dict[Entrant, list[Mapping[str, float]]] = {}
+    probes: dict[Entrant, list[Mapping[str, float]]] = {entrant: [] for entrant in entrants}
     faults: dict[Entrant, str] = {}
-    for entrant in entrants:
-        step(f"cold start of {entrant.label}")
-        try:
-            probes[entrant] = [start_once(target, entrant, threads)]
-        except EngineError as error:
-            faults[entrant] = str(error)
-    for _ in range(STARTS - 1):
-        for entrant, found in probes.items():
-            found.append(start_once(target, entrant, threads))
+    for turn in range(STARTS):
+        for entrant in list(probes):
+            if turn == 0:
+                step(f"cold start of {entrant.label}")
+            try:
+                probes[entrant].append(start_once(target, entrant, threads))
+            except EngineError as error:
+                faults[entrant] = str(error)
+                del probes[entrant]
     return {entrant: started(found) for entrant, found in probes.items()}, faults
 
 
