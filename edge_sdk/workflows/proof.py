@@ -71,7 +71,8 @@ def prove(
     With `patience_s`, of each as many frames as that lets expect, at least LEAST.
 
     A rung on a driver is absent on an emulated target, which has none, and where `drivers` are of
-    another machine; so is one whose engine is not installed. Whatever else goes wrong is its fault: a crash, a hang, other numbers.
+    another machine; so is one whose engine is not installed. Whatever else goes wrong is its
+    fault: a crash, a hang, other numbers.
     """
     step(f"replaying the golden set on {crew.target.uri}")
     work = {rung: partial(_prove, bundle, rung, patience_s) for rung in rungs_of(bundle)}
