@@ -27,6 +27,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_on(parser, "where the artifacts are computed")
     parser.add_argument(
+        "--precision",
+        dest="precisions",
+        action="append",
+        default=[],
+        metavar="P",
+        help="check artifacts of this precision only; may be repeated (an emulator takes seconds "
+        "for a large net in fp32)",
+    )
+    parser.add_argument(
         "--only-there",
         action="store_true",
         help="with --on: do not show what this machine's own kernels make of the same files",
@@ -65,5 +74,6 @@ def run(arguments: argparse.Namespace) -> Outcome:
         file=model_file_options(arguments),
         on=arguments.on,
         beside=not arguments.only_there,
+        precisions=tuple(arguments.precisions),
     )
     return report_outcome(check(arguments.bundle, arguments.data, options), arguments.report)

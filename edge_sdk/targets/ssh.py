@@ -2,9 +2,10 @@
 
     ssh://[user@]host[:port][/folder][,python=PATH][,accept-new][,config=FILE]
 
-`/folder` takes the place of `~/.cache/edge-sdk/sent` on the device, where our code and the files that
-are sent are kept under what they hold; what was not used for a week is removed. `python=` names a
-Python that has numpy and the engines, such as that of a virtual environment (`~/edge/bin/python`).
+`/folder` takes the place of `~/.cache/edge-sdk/sent` on the device, where our code and the files
+that are sent are kept under what they hold; what was not used for a week is removed. `python=`
+names a Python that has numpy and the engines, such as that of a virtual environment
+(`~/edge/bin/python`).
 `config=` is a file in the way of ssh_config(5), used in place of the user's.
 """
 
@@ -107,6 +108,7 @@ class SshTarget:
     prepare: Callable[[], Address] | None = None
     release: Callable[[], None] | None = None
     lanes: int = 1
+    shares_files: bool = False
     _connection: Connection | None = field(default=None, init=False)
     _facts: _Facts | None = field(default=None, init=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, init=False)

@@ -58,8 +58,8 @@ def check(
 
 def _field(bundle: Bundle, options: CheckOptions) -> AbstractContextManager[Field]:
     if options.on is None:
-        return contending_here(bundle)
-    return contending_there(bundle, options.on, options.beside)
+        return contending_here(bundle, options.precisions)
+    return contending_there(bundle, options.on, options.beside, options.precisions)
 
 
 def _check(bundle: Bundle, data: str | Path, options: CheckOptions, field: Field) -> Report:

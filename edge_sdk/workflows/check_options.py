@@ -23,7 +23,7 @@ class CheckOptions:
     a gate in points. `samples` images are taken (None: all). `file` is what is said of a model
     file; of a bundle nothing can be said. `on` is the TARGET that computes the artifacts
     (None: this machine, in the way that says most of the device), and `beside` it this machine's
-    own kernels are shown.
+    own kernels are shown. `precisions` are those of the artifacts to check (none: all).
     """
 
     reference: str | Captured | None = None
@@ -35,6 +35,7 @@ class CheckOptions:
     file: FileOptions = field(default_factory=FileOptions)
     on: str | None = None
     beside: bool = True
+    precisions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_budget(self.max_drop)

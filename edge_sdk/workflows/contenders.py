@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -54,10 +54,11 @@ class Field:
 
 
 @contextmanager
-def contending_here(bundle: Bundle) -> Iterator[Field]:
+def contending_here(bundle: Bundle, precisions: Collection[str] = ()) -> Iterator[Field]:
     """Yield one rung per file, on this machine's kernels where these are fit to judge by."""
     with ExitStack() as stack:
-        yield Field(tuple(_contender(bundle, rung, stack) for rung in rungs_of(bundle)))
+        rungs = rungs_of(bundle, precisions)
+        yield Field(tuple(_contender(bundle, rung, stack) for rung in rungs))
 
 
 def _contender(bundle: Bundle, rung: int, stack: ExitStack) -> Contender:
@@ -97,7 +98,9 @@ def _native(bundle: Bundle, rung: int, stack: ExitStack) -> tuple[Engine, Replay
 
 
 @contextmanager
-def contending_there(bundle: Bundle, uri: str, beside: bool) -> Iterator[Field]:
+def contending_there(
+    bundle: Bundle, uri: str, beside: bool = True, precisions: Collection[str] = ()
+) -> Iterator[Field]:
     """Yield every rung that could be proven or refuted on the target at `uri`; and `beside` them
     what this machine's own kernels make of the same files, which counts for nothing.
 
@@ -107,7 +110,7 @@ def contending_there(bundle: Bundle, uri: str, beside: bool) -> Iterator[Field]:
         target = stack.enter_context(closing(open_target(uri)))
         crew = stack.enter_context(Crew(target))
         about = crew.submit(lambda member: member.about()).result()
-        proofs = prove(bundle, crew)
+        proofs = prove(bundle, crew, rungs_of(bundle, precisions))
         found = [_on(bundle, crew, p.rung, p.replay) for p in proofs if p.replay]
         gates = [p.gate for p in proofs if p.gate and not p.replay]
         notes = [f"{p.label} was not tried on {uri}: {p.absent}" for p in proofs if p.absent]

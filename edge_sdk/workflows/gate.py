@@ -20,7 +20,7 @@ from edge_sdk.targets import Target
 from edge_sdk.targets._crew import Crew
 from edge_sdk.targets.emulated import EmulatedTarget
 from edge_sdk.targets.local import LocalTarget
-from edge_sdk.workflows.proof import Proof, prove
+from edge_sdk.workflows.proof import Proof, prove, rungs_of
 from runtime.bundle import open_bundle
 from runtime.host import host
 
@@ -79,7 +79,7 @@ def _prove(draft: Path, output: Path, profile: Profile, options: GateOptions) ->
     try:
         target = _stand_in(profile, options.lock)
         with closing(target), Crew(target) as crew, open_bundle(draft) as bundle:
-            proofs = prove(bundle, crew, PATIENCE_S, drivers=False)
+            proofs = prove(bundle, crew, rungs_of(bundle), PATIENCE_S, drivers=False)
     except (MissingError, RequestError) as error:
         if way == "always" or options.lock is not None:
             raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -48,10 +48,25 @@ class Proof:
         )
 
 
-def rungs_of(bundle: Bundle) -> list[int]:
-    """Return the first rung of every file, best first: rungs of one file compute the same."""
-    files = [artifact.file.path for artifact in bundle.manifest.artifacts]
-    return [rung for rung, path in enumerate(files) if path not in files[:rung]]
+def rungs_of(bundle: Bundle, precisions: Collection[str] = ()) -> list[int]:
+    """Return the first rung of every file, best first: rungs of one file compute the same.
+
+    `precisions` are those that are asked for (none: all); RequestError where the bundle lacks one.
+    """
+    artifacts = bundle.manifest.artifacts
+    known = {artifact.precision for artifact in artifacts}
+    for precision in precisions:
+        if precision not in known:
+            raise RequestError(
+                f"{bundle.path} has no artifact of precision {precision}; it has "
+                f"{', '.join(sorted(known))}"
+            )
+    files = [artifact.file.path for artifact in artifacts]
+    return [
+        rung
+        for rung, path in enumerate(files)
+        if path not in files[:rung] and (not precisions or artifacts[rung].precision in precisions)
+    ]
 
 
 def opened_there(bundle: Bundle, rung: int) -> Opened:
@@ -64,9 +79,13 @@ def opened_there(bundle: Bundle, rung: int) -> Opened:
 
 
 def prove(
-    bundle: Bundle, crew: Crew, patience_s: float | None = None, drivers: bool = True
+    bundle: Bundle,
+    crew: Crew,
+    rungs: Sequence[int],
+    patience_s: float | None = None,
+    drivers: bool = True,
 ) -> list[Proof]:
-    """Replay the golden set on every file's first rung there, as many at a time as make sense.
+    """Replay the golden set on those rungs there, as many at a time as make sense.
 
     With `patience_s`, of each as many frames as that lets expect, at least LEAST.
 
@@ -75,7 +94,7 @@ def prove(
     fault: a crash, a hang, other numbers.
     """
     step(f"replaying the golden set on {crew.target.uri}")
-    work = {rung: partial(_prove, bundle, rung, patience_s) for rung in rungs_of(bundle)}
+    work = {rung: partial(_prove, bundle, rung, patience_s) for rung in rungs}
     drivers = drivers and not crew.target.emulated
     absent = {rung: _no_driver(bundle, rung, drivers) for rung in work}
     started = {rung: crew.submit(work[rung]) for rung in work if not absent[rung]}

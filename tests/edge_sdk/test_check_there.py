@@ -92,3 +92,11 @@ def test_a_crash_there_is_a_failed_gate_that_names_the_signal(
     assert said.code == 1
     assert [gate["passed"] for gate in said.json["gates"]] == [False, False]
     assert all("SIGILL (illegal instruction)" in gate["detail"] for gate in said.json["gates"])
+
+
+def test_a_precision_may_be_left_out(bundle: Path, edge: Run) -> None:
+    said = edge("check", bundle, "--on", "local", "--precision", "fp32", "--json")
+    assert [row["label"].split()[1] for row in said.json["facts"]["golden"]] == ["fp32"]
+    wrong = edge("check", bundle, "--on", "local", "--precision", "int4")
+    assert wrong.code == 2
+    assert "has no artifact of precision int4; it has fp32, int8" in wrong.err
