@@ -11,14 +11,18 @@ DEMO_READY := $(VENV)/.demo-ready
 TEST_READY := $(VENV)/.test-ready
 
 .PHONY: demo test device lint types contracts footprint tflite-bench age-bench fault-bench \
-	fallback-bench board-test screenshot clean
+	fallback-bench board-test isa-test cost-bench screenshot clean
 .DEFAULT_GOAL := demo
 
 demo: $(DEMO_READY)
 	$(BIN)/edge-sdk demo
 
+# Those on emulated devices as well, which skip where QEMU is absent; what is built for them (some
+# 130 MB are fetched) is kept. Without them: make test TESTS='not emulated'
+TESTS ?= emulated or not emulated
+test: export EDGE_SDK_CACHE ?= $(CURDIR)/.edge-cache
 test: lint types contracts
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m '$(TESTS)'
 
 # The device side alone, as a device installs it; any Python from 3.10: make device PYTHON=python3.10
 device:
@@ -68,13 +72,23 @@ board-test: $(TEST_READY)
 	EDGE_SDK_BOARD=$(EDGE_SDK_BOARD) $(BIN)/python -m pytest -m 'emulated and slow and network' \
 		tests/edge_sdk/board
 
+# Releases of onnxruntime that a CPU runs and one that it does not, found by an emulator.
+isa-test: export EDGE_SDK_CACHE ?= $(CURDIR)/.edge-cache
+isa-test: $(TEST_READY)
+	$(BIN)/python -m pytest -m 'emulated and slow and not network' tests/edge_sdk/test_emulated.py
+
+# What the rungs of a bundle cost on five emulated devices, in instructions, three times each.
+cost-bench: BUNDLE ?= edge-demo/digits-raspberry-pi-5.edge
+cost-bench: demo
+	$(BIN)/python tests/bench/cost.py $(BUNDLE)
+
 # docs/preview.png, from a real run in Chromium.
 screenshot: demo
 	$(BIN)/python -m tests.bench.screenshot
 
 clean:
 	rm -rf $(VENV) .venv-device-* build dist *.egg-info .hypothesis .mypy_cache .ruff_cache .pytest_cache \
-		.import_linter_cache edge-demo
+		.import_linter_cache .edge-cache edge-demo
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
