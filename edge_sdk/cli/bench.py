@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 from device_profiles.errors import RequestError
@@ -43,8 +44,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("on an emulated target, where no clock is true")
     group.add_argument("--cost", action="store_true", help="count instructions per inference")
     group.add_argument(
+        "--estimate", action="store_true",
+        help="estimate milliseconds of the device from its instructions, with their limits",
+    )  # fmt: skip
+    group.add_argument(
         "--max-cost-increase", metavar="P%",
         help="fail where an inference costs so much more than what --against names, such as 2%%",
+    )  # fmt: skip
+    parser.add_argument(
+        "--calibrate", action="store_true",
+        help="time on the device, count on the emulated one, and keep both for --estimate",
     )  # fmt: skip
     add_report(parser)
 
@@ -54,10 +63,18 @@ def run(arguments: argparse.Namespace) -> Outcome:
     from edge_sdk.workflows.bench_card import write_card
 
     _check_outputs(arguments)
-    report = _cost(arguments) if arguments.cost else _bench(arguments)
+    report = _work(arguments)(arguments)
     if arguments.output is not None:
         write_card(arguments.output, report.facts)
     return report_outcome(report, arguments.report)
+
+
+def _work(arguments: argparse.Namespace) -> Callable[[argparse.Namespace], Report]:
+    known = {"cost": _cost, "estimate": _estimate, "calibrate": _calibrate}
+    asked = [name for name in known if getattr(arguments, name)]
+    if len(asked) > 1:
+        raise RequestError(f"--{asked[0]} and --{asked[1]} are two works; ask for one at a time")
+    return known[asked[0]] if asked else _bench
 
 
 def _check_outputs(arguments: argparse.Namespace) -> None:
@@ -102,3 +119,26 @@ def _cost(arguments: argparse.Namespace) -> Report:
         max_increase=None if most is None else percent(most),
     )
     return cost(arguments.bundles[0], arguments.on or "local", options)
+
+
+def _estimate(arguments: argparse.Namespace) -> Report:
+    from edge_sdk.workflows.latency import estimate
+
+    _one_thread(arguments, "--estimate")
+    if len(arguments.bundles) > 1:
+        raise RequestError("--estimate takes one bundle")
+    return estimate(arguments.bundles[0], arguments.on or "local")
+
+
+def _calibrate(arguments: argparse.Namespace) -> Report:
+    from edge_sdk.workflows.calibrate import calibrate
+
+    _one_thread(arguments, "--calibrate")
+    return calibrate(arguments.bundles, arguments.on)
+
+
+def _one_thread(arguments: argparse.Namespace, what: str) -> None:
+    for name in ("runs", "threads", "throughput", "provider", "against", "max_cost_increase"):
+        if getattr(arguments, name):
+            option = name.replace("_", "-")
+            raise RequestError(f"{what} runs as it does, with one thread; leave out --{option}")

@@ -33,18 +33,24 @@ GROUPS = {
 
 NAMES = (*GROUPS, "memory")
 
-USUAL = 1.3
-"""The coefficient of all where nothing was measured."""
+USUAL = 0.9
+"""The coefficient of all where nothing was measured. On one x86 core it was 0.5 to 1.4, most often
+0.75: classes overlap there. Cores that keep the order of instructions overlap less."""
 
-SPREAD = 0.35
-"""Standard deviation of the logarithm of an estimate's error, where nothing was measured."""
+SPREAD = 0.4
+"""Standard deviation of the logarithm of an estimate's error where nothing was measured. It was 0.2
+on one x86 core; twice that, since nothing is known of how far other cores are from what is
+published of them."""
 
-RIDGE = 0.05
+WITHIN = 0.2
+"""The same, of other networks on a machine that some were measured on (docs/latency.md)."""
+
+RIDGE = 0.1
 _BELIEF = 3.0
-"""How many points the spread that was seen elsewhere counts for, beside a device's own."""
+"""How many networks `WITHIN` counts for, beside those of the device itself."""
 
 MEMORY_GB_S = 4.0
-"""What is taken for the bandwidth of one core where a profile does not tell."""
+"""What one core gets of the bandwidth at the most, near enough: published ones are of all."""
 
 COVERED = 0.9
 """What share of true latencies the limits of an estimate are meant to hold."""
@@ -111,8 +117,8 @@ def terms(profile: Profile, subject: Subject) -> Floats:
     for classes in GROUPS.values():
         cycles = sum(core.cycles[name] * _accesses(counts, name, core.width) for name in classes)
         found.append(1e3 * cycles / hertz)
-    bandwidth = profile.cost.memory_gb_s or MEMORY_GB_S
-    return np.array([*found, 1e3 * _beyond(profile, subject) / (1e9 * bandwidth)])
+    bandwidth = min(profile.cost.memory_gb_s or MEMORY_GB_S, MEMORY_GB_S)
+    return np.array([*found, 1e3 * subject.size / (1e9 * bandwidth)])
 
 
 def _accesses(counts: Counts, name: str, width: int) -> float:
@@ -122,29 +128,23 @@ def _accesses(counts: Counts, name: str, width: int) -> float:
     return max(number, moved / width)
 
 
-def _beyond(profile: Profile, subject: Subject) -> float:
-    """Return the bytes that come from memory each time: weights that no cache keeps."""
-    caches = [c.l3_kb or c.l2_kb or 0 for c in profile.hardware.clusters[:1]]
-    kept = 1024 * caches[0] if caches else 0
-    return max(subject.size - kept, 0)
-
-
 def fit(points: Floats, took: Floats, networks: Sequence[str]) -> Fit:
     """Return what fits the terms of measured points, (n, 5), that took so many ms, (n,).
 
-    The spread is that of points whose network was left out, together with `SPREAD`.
+    The spread is that of points whose network was left out, together with `WITHIN`.
     """
-    residuals = []
-    for network in dict.fromkeys(networks):
+    distinct = list(dict.fromkeys(networks))
+    residuals: list[float] = []
+    for network in distinct if len(distinct) > 1 else ():
         out = np.array([name == network for name in networks])
-        known = _solve(points[~out], took[~out]) if (~out).any() else None
-        if known is not None:
-            residuals += list(np.log(took[out] / (points[out] @ known)))
-    number = len(residuals)
-    variance = (_BELIEF * SPREAD**2 + float(np.square(residuals).sum())) / (_BELIEF + number)
-    spread = math.sqrt(variance * (1 + 1 / len(took)))
+        guess = points[out] @ _solve(points[~out], took[~out])
+        residuals += map(float, np.log(took[out] / guess))
+    seen = float(np.mean(np.square(residuals))) if residuals else 0.0
+    counted = len(distinct) if residuals else 0
+    variance = (_BELIEF * WITHIN**2 + counted * seen) / (_BELIEF + counted)
+    spread = math.sqrt(variance * (1 + 1 / len(distinct)))
     coefficients = tuple(map(float, _solve(points, took)))
-    return Fit(coefficients, spread, _BELIEF + number, len(took))
+    return Fit(coefficients, spread, _BELIEF + counted, len(took))
 
 
 def _solve(points: Floats, took: Floats) -> Floats:
