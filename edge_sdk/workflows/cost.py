@@ -18,6 +18,7 @@ from edge_sdk.report import Bar, Bars, Gate, Report, Table
 from edge_sdk.targets import Target, open_target
 from edge_sdk.targets.emulated import EmulatedTarget
 from edge_sdk.workflows.cost_baseline import by_name, gates, increase, read_cost_file, require_same
+from edge_sdk.workflows.latency import Basis, basis, estimated
 from runtime.bundle import Bundle, open_bundle
 from runtime.manifest import Artifact
 from runtime.progress import step, track
@@ -180,7 +181,7 @@ def _report(
         title=f"{name} on an emulated {cpu}",
         summary=f"{first['artifact']}: {first['inference']['total'] / 1e6:.2f} million "
         "instructions per inference.",
-        tables=(_totals(rungs, before), _classes(rungs)),
+        tables=(_totals(rungs, before, basis(target.profile)), _classes(rungs)),
         charts=(Bars("Instructions per inference", "millions", bars),),
         gates=tuple(judged),
         facts={**facts, "against": None if before is None else before["bundle"]},
@@ -188,15 +189,22 @@ def _report(
     )
 
 
-def _totals(rungs: list[Mapping[str, Any]], before: Mapping[str, Any] | None) -> Table:
+def _totals(
+    rungs: list[Mapping[str, Any]], before: Mapping[str, Any] | None, ground: Basis
+) -> Table:
     old = {} if before is None else by_name(before)
     floats = {r["engine"]: r["inference"]["total"] for r in rungs if r["precision"] == FLOAT}
     columns = ["artifact", "million instructions", "of fp32", "MB moved", "runs differ, %",
                "load, millions", "first run, millions"]  # fmt: skip
+    note = "of fp32: of the same engine"
+    estimates = [estimated(ground, rung) for rung in rungs]
+    if any(estimates):
+        columns.append("estimate, ms")
+        note += f"; the estimate is of one thread, {ground.label}"
     if before is not None:
         columns.insert(2, "before, %")
     rows = []
-    for rung in rungs:
+    for rung, guess in zip(rungs, estimates, strict=True):
         total, base = rung["inference"]["total"], floats.get(rung["engine"])
         more = increase(old.get(rung["artifact"]), rung)
         row: list[Any] = [
@@ -208,10 +216,12 @@ def _totals(rungs: list[Mapping[str, Any]], before: Mapping[str, Any] | None) ->
             round(rung["load"]["total"] / 1e6, 1),
             round(rung["first"]["total"] / 1e6, 1),
         ]
+        if any(estimates):
+            row.append(guess)
         if before is not None:
             row.insert(2, None if more is None else f"{more:+.2f}")
         rows.append(tuple(row))
-    return Table("Cost of an inference", tuple(columns), tuple(rows), "of fp32: of the same engine")
+    return Table("Cost of an inference", tuple(columns), tuple(rows), note)
 
 
 def _classes(rungs: list[Mapping[str, Any]]) -> Table:

@@ -113,6 +113,14 @@ def estimate_of(ground: Basis, rung: Mapping[str, Any]) -> Estimate:
     return ground.estimate(counts, rung["size_bytes"])
 
 
+def estimated(ground: Basis, rung: Mapping[str, Any]) -> str | None:
+    """Return the estimate for a rung in words; None where the profile does not tell enough."""
+    try:
+        return words(estimate_of(ground, rung))
+    except RequestError:
+        return None
+
+
 def _report(counted: Report, ground: Basis) -> Report:
     rungs = counted.facts["artifacts"]
     if not rungs:
