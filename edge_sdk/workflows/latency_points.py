@@ -131,13 +131,16 @@ def read_calibration(profile: Profile) -> Calibration | None:
     path = calibration_file(profile)
     mend = "remove it, and calibrate anew: edge-sdk bench --calibrate"
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise ProfileError(f"{path}: is too large for a calibration; {mend}")
-        fields = json.loads(path.read_bytes())
+        with path.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise ProfileError(f"{path}: cannot be read ({error.strerror}); {mend}") from error
+    if len(data) > _MOST_BYTES:
+        raise ProfileError(f"{path}: is too large for a calibration; {mend}")
+    try:
+        fields = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise ProfileError(f"{path}: is not JSON; {mend}") from error
     try:
