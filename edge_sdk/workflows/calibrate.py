@@ -5,7 +5,7 @@ Every later estimate for the device rests on these points (`latency`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -22,7 +22,8 @@ from edge_sdk.targets import Target, open_target
 from edge_sdk.targets._engine import RemoteEngine
 from edge_sdk.targets._session import Session
 from edge_sdk.workflows.bench_entrants import Entrant, rungs
-from edge_sdk.workflows.bench_measure import give
+from edge_sdk.workflows.bench_figures import marks_of, marks_of_machine
+from edge_sdk.workflows.bench_measure import give, look
 from edge_sdk.workflows.latency import words
 from edge_sdk.workflows.latency_model import PRIOR, Fit, Subject, terms
 from edge_sdk.workflows.latency_points import (
@@ -107,7 +108,7 @@ def _calibrated(profile: Profile, found: list[Rung], target: Target, twin: Targe
         if known is not None:
             require_same_machine(known, machine, path)
         engines, faults = _opened(session, on_cpu)
-        took = _timed(session, list(engines.values()))
+        took, doubts = _timed(session, engines, machine["cores"])
     points, gates = [], [Gate(rung.label, False, why) for rung, why in faults.items()]
     for (rung, engine), ms in zip(engines.items(), took, strict=True):
         points.append(_point(rung, engine, ms, twin))
@@ -116,7 +117,7 @@ def _calibrated(profile: Profile, found: list[Rung], target: Target, twin: Targe
     before = known or Calibration(profile.name, machine, made, ())
     after = Calibration(profile.name, machine, made, before.points).with_points(points)
     write_calibration(after, profile)
-    return _report(profile, after, list(engines), gates)
+    return _report(profile, after, gates, doubts)
 
 
 def _artifact(rung: Rung) -> Any:
@@ -149,14 +150,24 @@ def _opened(
     return engines, faults
 
 
-def _timed(session: Session, engines: Sequence[RemoteEngine]) -> list[float]:
-    """Return the median of the CPU time of each, ms: what one thread takes on an idle machine."""
+def _timed(
+    session: Session, engines: Mapping[Rung, RemoteEngine], cores: int | None
+) -> tuple[list[float], list[str]]:
+    """Return the median of the CPU time of each, ms: what one thread takes on an idle machine; and
+    what makes it doubtful."""
     step(f"timing {len(engines)} artifacts on {session.target.uri}")
-    numbers = [engine.number for engine in engines]
+    numbers = [engine.number for engine in engines.values()]
+    looks = [look(session)]
     session.ask({"do": "warm_up", "numbers": numbers}, doing="warmed up")
+    looks.append(look(session))
     request = {"do": "time", "numbers": numbers, "first": 0, "rounds": ROUNDS, "cpu": True}
-    _, (took,) = session.ask(request, doing="ran")
-    return [float(ms) for ms in np.median(took.astype(np.float64), axis=0)]
+    _, (found,) = session.ask(request, doing="ran")
+    looks.append(look(session))
+    took = found.astype(np.float64)
+    doubts = [f"DOUBTFUL, all: {mark}" for mark in marks_of_machine(looks, cores)]
+    for rung, column in zip(engines, took.T, strict=True):
+        doubts += [f"DOUBTFUL, {rung.label}: {mark}" for mark in marks_of(column)]
+    return [float(ms) for ms in np.median(took, axis=0)], doubts
 
 
 def _point(rung: Rung, engine: RemoteEngine, ms: float, twin: Target) -> Point:
@@ -175,7 +186,7 @@ def _point(rung: Rung, engine: RemoteEngine, ms: float, twin: Target) -> Point:
 
 
 def _report(
-    profile: Profile, known: Calibration, timed: Sequence[Rung], gates: Sequence[Gate]
+    profile: Profile, known: Calibration, gates: Sequence[Gate], doubts: Sequence[str]
 ) -> Report:
     fit = known.fit(profile)
     rows = []
@@ -206,7 +217,8 @@ def _report(
         facts={"kind": "calibration", "file": str(path), **known.to_json(profile)},
         notes=(
             f"kept in {path}",
-            f"{len(timed)} artifacts were timed now; more networks make estimates better",
+            *doubts,
+            "more networks make estimates better: calibrate with bundles of others",
         ),
     )
 

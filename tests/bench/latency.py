@@ -288,8 +288,8 @@ def evaluate(found: list[Row], profile: Profile) -> None:
     off = 100 * np.expm1(np.percentile(pairs(found, data), (50, 90)))
     say(f"int8 over fp32, by the model\t{off[0]:.1f}\t{off[1]:.1f}")
     say(f"within the limits: {coverage(data):.1%} held out, {np.mean(inside):.1%} uncalibrated")
-    say(f"all points: {dict(zip(NAMES, np.round(known.coefficients, 2), strict=True))}, spread "
-        f"{known.spread:.3f}")  # fmt: skip
+    told = ", ".join(f"{n} {c:.2f}" for n, c in zip(NAMES, known.coefficients, strict=True))
+    say(f"all points: {told}; spread {known.spread:.3f}")
 
 
 def say(line: str) -> None:
