@@ -5,8 +5,8 @@
 Networks of the zoo with random weights become artifacts; an emulator of this machine's kind of CPU
 counts one inference of each, by the wheels of a lock of the very versions that are installed here;
 this machine times them, by the CPU time of one thread, all in turns. Then half of the families is
-fitted and the other half predicted, many times over. What is in FOLDER is not made again; every run
-adds to the times. Takes some ten minutes of CPU time at first.
+fitted and the other half predicted, many times over. What is in FOLDER (in the user's cache) is not
+made again; every run adds to the times. Takes some twenty minutes of CPU time at first.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_profiles.profile import Profile, load
+from edge_sdk.emulation.cache import cache_root
 from edge_sdk.emulation.counts import Counts, count
 from edge_sdk.targets.emulated import open_target
 from edge_sdk.workflows.latency_model import NAMES, PRIOR, Subject, fit, terms
@@ -301,7 +302,7 @@ def say(line: str) -> None:
 def main() -> None:
     """Make, count, time and evaluate."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, default=Path("edge-latency"))
+    parser.add_argument("--work", type=Path, default=cache_root() / "latency-bench")
     parser.add_argument("--seconds", type=float, default=60.0, help="CPU time of this run's timing")
     given = parser.parse_args()
     folder: Path = given.work.absolute()

@@ -17,7 +17,7 @@ from converters.work import Work
 from device_profiles.errors import MissingError, ProfileError, RequestError
 from device_profiles.profile import Profile, load, own_folder
 from edge_sdk.emulation.counts import Cost, Counts
-from edge_sdk.targets.emulated import EmulatedTarget
+from edge_sdk.targets.emulated import EmulatedTarget, open_target
 from edge_sdk.workflows import calibrate as calibrating
 from edge_sdk.workflows import cost as costing
 from edge_sdk.workflows import weigh as weighing
@@ -340,3 +340,18 @@ def test_without_an_emulator_nothing_is_counted(monkeypatch: pytest.MonkeyPatch)
 
 def test_the_format_is_named() -> None:
     assert calibration().to_json(PI)["format"] == FORMAT
+
+
+@pytest.mark.emulated
+def test_an_estimate_for_a_real_emulated_device(bundle: Path) -> None:
+    uri = "emulated:raspberry-pi-5"
+    try:
+        _ = open_target(uri.partition(":")[2]).device
+    except MissingError as error:
+        pytest.skip(str(error))
+    report = estimate(bundle, uri)
+    assert report.passed
+    int8, fp32 = report.facts["estimate"]["artifacts"]
+    # The digits CNN has 2 million multiply-adds; a Cortex-A76 computes 19 thousand in a us.
+    assert 0.05 < int8["ms"] < 2
+    assert 0.1 < fp32["ms"] < 2
