@@ -8,6 +8,7 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, TypeVar
 
+from device_profiles.errors import EngineError
 from edge_sdk.targets._engine import RemoteEngine
 from edge_sdk.targets._session import Session
 from edge_sdk.targets.base import Target
@@ -23,6 +24,7 @@ class Member:
         self._target = target
         self._session: Session | None = None
         self._engines: dict[int, RemoteEngine] = {}
+        self._ended = False
 
     def open(
         self, rung: int, engine: str, model: Callable[[], bytes], options: EngineOptions
@@ -39,12 +41,24 @@ class Member:
 
     def _ready(self) -> Session:
         if self._session is None or self._session.closed:
+            if self._ended:
+                raise EngineError(f"what is done on {self._target.uri} was ended")
             self._engines.clear()
             self._session = Session(self._target)
+            if self._ended:  # meanwhile
+                self._session.kill()
         return self._session
+
+    def kill(self) -> None:
+        """End the process at once, from any thread: what it is asked fails, and no other starts."""
+        self._ended = True
+        session = self._session
+        if session is not None:
+            session.kill()
 
     def close(self) -> None:
         """End the session."""
+        self._ended = True
         if self._session is not None:
             self._session.close()
 
@@ -71,7 +85,11 @@ class Crew:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Let what runs end, leave out what waits, and close the sessions."""
+        """Leave out what waits, let what runs end (not where the work failed or was interrupted:
+        an emulated inference takes minutes), and close the sessions."""
+        if error is not None:
+            for member in self._members:
+                member.kill()
         self._pool.shutdown(cancel_futures=True)
         for member in self._members:
             member.close()

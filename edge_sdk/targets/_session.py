@@ -94,6 +94,8 @@ class Session:
                     send(self._process.stdin, request, arrays)  # type: ignore[arg-type]
                 found = receive(self._read)
             except WireError as error:
+                if self._died():  # in the middle of an answer
+                    raise self._death(doing) from error
                 self._process.kill()
                 self._end()
                 raise EngineError(
@@ -108,6 +110,10 @@ class Session:
             raise _error(kind, f"on {self.target.uri}: {message['error']}")
         return message, results
 
+    def kill(self) -> None:
+        """End the process at once; may be called while another thread asks, which then fails."""
+        self._process.kill()
+
     def close(self) -> None:
         """End the process, which may free what it holds first."""
         with contextlib.suppress(OSError):
@@ -118,6 +124,12 @@ class Session:
         except subprocess.TimeoutExpired:
             self._process.kill()
         self._end()
+
+    def _died(self) -> bool:
+        """Whether a signal ended the process, ours for want of an answer or another."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return signal_of(self._process.wait(1.0)) is not None
+        return False
 
     def _end(self) -> int:
         """Close everything and return the code of the process."""
