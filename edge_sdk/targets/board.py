@@ -7,29 +7,16 @@ and save every command its boot: `edge-sdk board start PROFILE`.
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from device_profiles.errors import RequestError
-from device_profiles.nearest import hint
 from edge_sdk.board import Lease, find_board
 from edge_sdk.targets._connection import Address
+from edge_sdk.targets._options import named
 from edge_sdk.targets.emulated import EmulatedTarget
 from edge_sdk.targets.ssh import SshTarget
 
 
 def open_target(rest: str) -> SshTarget:
     """Return the board, which the first use starts; RequestError for what names none."""
-    name, *options = rest.split(",")
-    lock = None
-    for option in options:
-        key, _, value = option.partition("=")
-        if key != "lock" or not value:
-            raise RequestError(
-                f"board:{rest}: no option is called {option!r}; {hint(key, ['lock'])}"
-            )
-        lock = Path(value).expanduser().absolute()
-    if not name:
-        raise RequestError("board: names no device; say such as board:raspberry-pi-4b")
+    name, lock = named("board", rest)
     board, profile = find_board(name)
     leases: list[Lease] = []
 

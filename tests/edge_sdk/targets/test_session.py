@@ -78,6 +78,23 @@ def test_a_death_by_signal_is_a_crash_that_names_it() -> None:
     session.close()
 
 
+HALF = """
+import os, sys, time
+os.write(1, (200).to_bytes(4, "big") + b'{"arrays": [')
+if len(sys.argv) > 1:
+    time.sleep(60)
+os.kill(os.getpid(), 11)
+"""
+
+
+def test_a_death_in_the_middle_of_an_answer_is_no_wrong_answer() -> None:
+    with pytest.raises(CrashError, match="SIGSEGV"):
+        Session(Doctored(HALF)).about()
+    slow = HALF.replace("len(sys.argv) > 1", "True")
+    with pytest.raises(EngineError, match=r"no answer within 0\.5 s"):
+        Session(Doctored(slow), patience_s=0.5).about()
+
+
 def test_a_shell_s_code_for_a_signal_is_understood() -> None:
     with pytest.raises(CrashError) as found:
         Session(Doctored("import sys; sys.exit(139)")).about()
@@ -134,6 +151,12 @@ def test_addresses_that_mean_nothing() -> None:
         open_target("moon")
     with pytest.raises(RequestError, match="local takes nothing"):
         open_target("local:2")
+    for uri in (
+        "emulated:raspberry-pi-4b,lock=~nobody-at-all/l",
+        "ssh://h,config=~nobody-at-all/c",
+    ):
+        with pytest.raises(RequestError, match="no home"):
+            open_target(uri)
     with pytest.raises(RequestError, match="emulated:PROFILE"):
         open_target("local").start([], Start(plugin="x"))
     assert sys.executable
