@@ -110,7 +110,7 @@ def _there(arguments: argparse.Namespace) -> Outcome:
             words += [f"--{name.replace('_', '-')}", str(value)]
     asked = There(arguments.bundle, arguments.source, arguments.sink, words)
     done = run_there(arguments.on, asked, _show)
-    data = {"exit_code": done.code} if done.report is None else done.report.to_json()
+    data = {"exit_code": done.code, **done.failed} if done.report is None else done.report.to_json()
     text = "" if done.report is None else render(done.report)
     return Outcome(data, text, code=done.code)
 

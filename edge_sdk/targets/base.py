@@ -17,11 +17,13 @@ class Start:
 
     `plugin` goes to an emulator as `-plugin`; a target that is none refuses it (RequestError).
     `bare` says that nothing but Python itself is needed: a target does not refuse for want of more.
+    What is started `apart` is not reached by the terminal's Ctrl-C, which its caller then hands on.
     """
 
     env: Mapping[str, str] = field(default_factory=dict)
     plugin: str | None = None
     bare: bool = False
+    apart: bool = False
 
 
 class Target(Protocol):

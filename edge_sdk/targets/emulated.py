@@ -16,32 +16,21 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from device_profiles.errors import EngineError, ProfileError, RequestError
+from device_profiles.errors import EngineError, ProfileError
 from device_profiles.nearest import hint
 from device_profiles.profile import Profile, load
 from edge_sdk.emulation.debian import RELEASES
 from edge_sdk.emulation.device import EmulatedDevice, emulated_device, emulator
 from edge_sdk.targets._code import packages
+from edge_sdk.targets._options import named
 from edge_sdk.targets.base import Start
 from edge_sdk.wheels import Lock, device_lock, load_lock, site_folder
-
-_OPTIONS = ("lock",)
 
 
 def open_target(rest: str) -> EmulatedTarget:
     """Return the emulated device that `rest` names; RequestError where it names none."""
-    name, *options = rest.split(",")
-    given = {}
-    for option in options:
-        key, _, value = option.partition("=")
-        if key not in _OPTIONS or not value:
-            raise RequestError(
-                f"emulated:{rest}: no option is called {option!r}; {hint(key, _OPTIONS)}"
-            )
-        given[key] = Path(value).expanduser().absolute()
-    if not name:
-        raise ProfileError("emulated: names no device; say such as emulated:raspberry-pi-4b")
-    return EmulatedTarget(f"emulated:{rest}", load(name), given.get("lock"))
+    name, lock = named("emulated", rest)
+    return EmulatedTarget(f"emulated:{rest}", load(name), lock)
 
 
 class EmulatedTarget:
@@ -108,6 +97,7 @@ class EmulatedTarget:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=device.environment(given.env),
+                start_new_session=given.apart,
                 cwd=packages(),  # with -m, Python looks there first
             )
         except OSError as error:

@@ -44,6 +44,7 @@ class LocalTarget:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=environment,
+                start_new_session=given.apart,
                 cwd=code,  # with -m, Python looks there first
             )
         except OSError as error:

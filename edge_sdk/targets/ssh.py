@@ -29,6 +29,7 @@ from device_profiles.profile import Profile
 from edge_sdk.targets import _parcel
 from edge_sdk.targets._code import packages
 from edge_sdk.targets._connection import Address, Connection
+from edge_sdk.targets._options import path_of
 from edge_sdk.targets._there import source
 from edge_sdk.targets.base import Start
 from runtime.progress import step
@@ -79,7 +80,7 @@ def _with(address: Address, option: str, rest: str) -> Address:
         return replace(address, accept_new=True)
     if name == "python":
         return replace(address, python=value)
-    config = Path(value).expanduser()
+    config = path_of(value, f"ssh:{rest}")
     if not config.is_file():
         raise RequestError(f"ssh:{rest}: the file {config} does not exist; check the path")
     return replace(address, config=config.absolute())
@@ -128,7 +129,11 @@ class SshTarget:
         command = connection.command(*self._python(*words))
         try:
             return subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=given.apart,
             )
         except OSError as error:
             raise EngineError(

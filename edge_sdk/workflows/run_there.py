@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from device_profiles.errors import CrashError, EngineError, RequestError
+from device_profiles.errors import CrashError, EngineError, OutputError, RequestError
 from edge_sdk.report import Report
 from edge_sdk.targets import Target, open_target
 from edge_sdk.targets._session import signal_name
@@ -20,11 +21,12 @@ STDOUT = "-"
 
 @dataclass(frozen=True)
 class RanThere:
-    """What a run on a target said: its report (None where its output is results, or it failed and
-    told why), and the code that it ended with."""
+    """What a run on a target said: the code that it ended with, and its report, or why it failed
+    (`error` and its kind, as of `--json`); neither where its output is results."""
 
     code: int
-    report: Report | None
+    report: Report | None = None
+    failed: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,11 +56,14 @@ def run_there(uri: str, asked: There, show: Callable[[bytes], object]) -> RanThe
             words += ["--sink", _sink(sink, target)]
         words += [*asked.words, *([] if results else ["--json"])]
         out = sys.stdout.buffer.write if results else taken.extend
-        code = run_verb(target, words, out, show)
+        try:
+            code = run_verb(target, words, out, show)
+        except BrokenPipeError as error:  # whoever read the results has seen enough
+            raise OutputError("standard output is closed") from error
     if code < 0 or code > 128:
         number = -code if code < 0 else code - 128
         raise CrashError(f"the run on {uri} crashed with {signal_name(number)}", number)
-    return RanThere(code, None if results else _report(bytes(taken), uri, code))
+    return RanThere(code) if results else _told(bytes(taken), uri, code)
 
 
 def _source(source: str, target: Target) -> str:
@@ -81,11 +86,13 @@ def _sink(sink: str, target: Target) -> str:
     return sink
 
 
-def _report(said: bytes, uri: str, code: int) -> Report | None:
+def _told(said: bytes, uri: str, code: int) -> RanThere:
     try:
         found = json.loads(said)
-        return None if "error" in found else Report.from_json(found)
-    except (ValueError, TypeError) as error:
+        if "error" in found:
+            return RanThere(code, failed=found)
+        return RanThere(code, Report.from_json(found))
+    except (ValueError, TypeError, LookupError) as error:
         raise EngineError(
             f"the run on {uri} ended with code {code} and without a report; see what it said"
         ) from error

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import sys
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from subprocess import Popen
+from subprocess import PIPE, Popen
 
 import pytest
 
@@ -43,6 +48,57 @@ def test_what_fails_there_fails_here(bundle: Path, edge: Run) -> None:
     said = edge("run", bundle, "--source", "synthetic:nothing", "--on", "local")
     assert said.code == 2
     assert "synthetic" in said.err
+    again = edge("run", bundle, "--source", "synthetic:nothing", "--on", "local", "--json")
+    assert again.json["exit_code"] == 2
+    assert "synthetic" in again.json["error"]
+
+
+def test_a_reader_that_has_seen_enough_ends_the_run(bundle: Path) -> None:
+    words = [bundle, "--source", "synthetic:noise", "--sink", "-", "--on", "local"]
+    with started("run", *words) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.readline().startswith(b"{")
+        process.stdout.close()
+        assert b"Traceback" not in process.stderr.read()
+        assert process.wait(30) == 0
+
+
+def started(*words: object) -> Popen[bytes]:
+    command = [sys.executable, "-m", "edge_sdk.cli", *map(str, words)]
+    return Popen(command, stdout=PIPE, stderr=PIPE)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_is_handed_on_and_the_report_comes_back(
+    bundle: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    sink = tmp_path / "out.jsonl"
+    words = [bundle, "--source", "synthetic:noise", "--sink", sink, "--on", "local", "--json"]
+    with started("run", *words) as process:
+        while not (sink.exists() and sink.stat().st_size):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert json.loads(out)["facts"]["results"] > 0
+    assert b"Traceback" not in err
+
+
+def test_an_interruption_before_anything_runs_ends_it(
+    bundle: Path, edge: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = LocalTarget.start
+
+    def early(self: LocalTarget, arguments: Sequence[str], given: Start = Start()) -> Popen[bytes]:  # noqa: B008
+        assert given.apart
+        threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+        return start(self, ["-c", "import time; time.sleep(60)"], given)
+
+    monkeypatch.setattr(LocalTarget, "start", early)
+    said = edge("run", bundle, "--source", "synthetic:noise", "--on", "local")
+    assert said.code == 130
+    assert said.err == "edge-sdk: interrupted\n"
 
 
 def test_a_run_that_dies_is_a_crash(

@@ -12,12 +12,15 @@ import _thread
 import os
 import select
 import sys
+import time
 
-SIGKILL = 9
+SIGINT, SIGKILL = 2, 9
+GRACE_S = 5.0
 
 
-def watch() -> None:
-    """Wait until nobody can read what is written, and kill the whole group.
+def watch(child: int, alone: list[bool]) -> None:
+    """Wait until nobody can read what is written, and end the child, as Ctrl-C does: files that it
+    writes are closed. What is still there of the group then, or soon after, is killed.
 
     With no events asked for, poll returns on the other end's close alone (poll(2), POLLERR and
     POLLHUP). sshd puts each command in a group of its own.
@@ -25,6 +28,9 @@ def watch() -> None:
     output = select.poll()
     output.register(1, 0)
     output.poll()
+    alone.append(True)
+    os.kill(child, SIGINT)
+    time.sleep(GRACE_S)
     os.killpg(0, SIGKILL)
 
 
@@ -40,8 +46,11 @@ def main(folder: str, count: str, *words: str) -> int:
     child = os.fork()
     if child == 0:
         os.execv(sys.executable, [sys.executable, *arguments])
-    _thread.start_new_thread(watch, ())
+    alone: list[bool] = []
+    _thread.start_new_thread(watch, (child, alone))
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if alone:
+        os.killpg(0, SIGKILL)
     return code if code >= 0 else 128 - code
 
 
