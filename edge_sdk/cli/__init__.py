@@ -9,14 +9,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
-from contextlib import redirect_stdout
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from types import ModuleType
-from typing import TextIO
+from types import FrameType, ModuleType
+from typing import Any, TextIO
 
 from device_profiles.errors import EdgeError, missing
 from edge_sdk.cli.base import Outcome
@@ -36,15 +38,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code."""
     arguments = _parser().parse_args(argv)
     verb: ModuleType = arguments.verb_module
+    came: list[int] = []
     try:
         _check_report(arguments)
         # A model's own code may print; with --json it does so where progress is shown.
         stdout = sys.stderr if arguments.json else sys.stdout
-        with logging_to(arguments.log), reporting_to(TerminalBar()), redirect_stdout(stdout):
+        with (
+            _interrupted_by(came, signal.SIGTERM, signal.SIGHUP),
+            logging_to(arguments.log),
+            reporting_to(TerminalBar()),
+            redirect_stdout(stdout),
+        ):
             outcome: Outcome = verb.run(arguments)
     except KeyboardInterrupt:
-        sys.stderr.write("edge-sdk: interrupted\n")
-        return 130
+        _print("edge-sdk: interrupted", sys.stderr)
+        return 128 + (came or [signal.SIGINT])[0]  # as shells say it
     except EdgeError as error:
         return _failed(error, arguments)
     except ModuleNotFoundError as error:  # converting needs what a device does not have
@@ -57,6 +65,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     if outcome.code is not None:
         return outcome.code
     return 0 if outcome.passed else 1
+
+
+@contextmanager
+def _interrupted_by(came: list[int], *numbers: int) -> Iterator[None]:
+    """Let these signals end a verb as Ctrl-C does, and note which came: what it holds is given
+    back, and what is half done is removed. Ignored ones (nohup) stay so."""
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in numbers:
+            if signal.getsignal(number) is signal.SIG_DFL:
+                before[number] = signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _check_report(arguments: argparse.Namespace) -> None:

@@ -85,13 +85,14 @@ def start_once(target: Target, entrant: Entrant, threads: int) -> Mapping[str, f
     try:
         out, err = process.communicate(timeout=PATIENCE_S)
     except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
         raise EngineError(
             f"{entrant.artifact} gave no result within {PATIENCE_S:.3g} s of its start; see that "
             "the target is not overloaded and that the model fits it"
         ) from None
     finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
         if stdin is not None:
             stdin.close()
     said = (err.decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
