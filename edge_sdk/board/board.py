@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from device_profiles.errors import EngineError, MissingError
+from device_profiles.errors import EngineError, MissingError, OutputError
 from device_profiles.profile import Profile, load, names
 from edge_sdk.emulation.cache import size_mb
 
@@ -166,10 +166,21 @@ class Board:
             return "".join(c if c.isprintable() else "?" for c in lines[-1])[:300] if lines else ""
         return ""
 
+    def make(self) -> None:
+        """Make its folder, which is the user's alone; OutputError where that cannot be."""
+        try:
+            self.folder.mkdir(0o700, parents=True, exist_ok=True)
+            (self.folder / ".users").touch()
+        except OSError as error:
+            raise OutputError(
+                f"the board {self.name} cannot be kept in {self.folder}: {error.strerror}; name "
+                "another folder by EDGE_SDK_CACHE"
+            ) from error
+
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """Let one process at a time start it or change its disk."""
-        self.folder.mkdir(0o700, parents=True, exist_ok=True)
+        self.make()
         with (self.folder / ".start").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield

@@ -62,7 +62,7 @@ class Lease:
 @contextlib.contextmanager
 def _users(board: Board) -> Iterator[IO[str]]:
     """Be one of the users. The kernel ends it with the process, however that ends."""
-    board.folder.mkdir(0o700, parents=True, exist_ok=True)
+    board.make()
     with (board.folder / ".users").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
         yield lock

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-from device_profiles.errors import EdgeError, MissingError
+from device_profiles.errors import EdgeError, MissingError, OutputError
 from edge_sdk.emulation.bytecode import compile_modules
 from edge_sdk.emulation.cache import built, folder
 from runtime.progress import step, track
@@ -38,6 +38,7 @@ _MERGED = ("bin", "lib", "lib32", "lib64", "libx32", "sbin")
 _LEFT_OUT = ("usr/share", "usr/games", "usr/lib/*/gconv", "var")
 # What update-alternatives would link up: numpy's linear algebra.
 _ALTERNATIVES = ("blas/libblas.so.3", "lapack/liblapack.so.3")
+_FULL = "No space left on device"
 _LAYOUT = "1"  # of what is made here: raise it with any change
 # Hosts run commands after apt's work; it is not theirs this time. Proxies and the like are kept.
 _CONFIGURATION = """
@@ -172,6 +173,8 @@ class _Apt:
     def _get(self, hint: str, *arguments: str) -> str:
         try:
             return _run("apt-get", "-qq", "-c", str(self.place / "apt.conf"), *arguments)
+        except OutputError:
+            raise
         except EdgeError as error:
             raise MissingError(
                 f"an emulated device's system cannot be had from {self.mirror}: {error}; {hint}"
@@ -212,6 +215,11 @@ def _run(*command: str) -> str:
     if done.returncode:
         lines = done.stderr.splitlines() or [f"code {done.returncode}"]
         said = [line for line in lines if line.startswith("E: ")] or lines
+        if _FULL in done.stderr:
+            raise OutputError(
+                f"the disk is full while Debian is fetched or extracted ({command[0]}: {_FULL}); "
+                "free some space, or name another folder by EDGE_SDK_CACHE"
+            )
         raise EdgeError(f"{command[0]} failed: {said[0].removeprefix('E: ')}")
     return done.stdout
 

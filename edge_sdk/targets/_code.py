@@ -6,14 +6,12 @@ import contextlib
 import hashlib
 import importlib.util
 import json
-import os
-import secrets
-import shutil
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
 from device_profiles.errors import EdgeError
-from edge_sdk.emulation.cache import folder as cached
+from edge_sdk.emulation.cache import built, folder
 
 PACKAGES = ("edge_sdk", "converters", "runtime", "device_profiles")
 
@@ -23,23 +21,17 @@ def packages() -> Path:
     """Return a folder of links to the four packages that run here.
 
     Not the folder that they lie in: beside them lie, where they are installed, packages for this
-    machine's CPU and Python.
+    machine's CPU and Python. OutputError where the cache cannot be written.
     """
     homes = {name: str(_home(name)) for name in PACKAGES}
     key = hashlib.sha256(json.dumps(homes).encode()).hexdigest()[:16]
-    folder = cached("code", key)
-    if all(os.path.realpath(folder / name) == home for name, home in homes.items()):
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = folder.parent / f".{secrets.token_hex(8)}.tmp"
+    return built(folder("code", key), lambda draft: _link(draft, homes))
+
+
+def _link(draft: Path, homes: Mapping[str, str]) -> None:
     draft.mkdir()
     for name, home in homes.items():
         (draft / name).symlink_to(home)
-    try:
-        os.rename(draft, folder)
-    except OSError:  # another process was quicker: what it made is the same
-        shutil.rmtree(draft)
-    return folder
 
 
 def _home(name: str) -> Path:

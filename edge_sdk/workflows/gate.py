@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from device_profiles.errors import GateError, MissingError, RequestError
+from device_profiles.errors import GateError, MissingError, OutputError, RequestError
 from device_profiles.nearest import hint
 from device_profiles.profile import Profile
 from edge_sdk.targets import Target
@@ -80,7 +80,7 @@ def _prove(draft: Path, output: Path, profile: Profile, options: GateOptions) ->
         target = _stand_in(profile, options.lock)
         with closing(target), Crew(target) as crew, open_bundle(draft) as bundle:
             proofs = prove(bundle, crew, rungs_of(bundle), PATIENCE_S, drivers=False)
-    except (MissingError, RequestError) as error:
+    except (MissingError, OutputError, RequestError) as error:
         if way == "always" or options.lock is not None:
             raise
         return [f"not proven on the device's CPU: {error}"]

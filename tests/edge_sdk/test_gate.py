@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from converters.capture import Captured
-from device_profiles.errors import CrashError, GateError, MissingError, RequestError
+from device_profiles.errors import CrashError, GateError, MissingError, OutputError, RequestError
 from device_profiles.profile import load
 from edge_sdk import ConvertOptions, convert
 from edge_sdk.targets.local import LocalTarget
@@ -86,6 +86,18 @@ def test_where_nothing_can_stand_in_that_is_said_or_an_error(
     assert not (tmp_path / "b.edge").exists()
     with pytest.raises(MissingError):  # who names wheels wants them tried
         write(bundle, tmp_path / "c.edge", GateOptions(lock=tmp_path / "lock.txt"))
+
+
+def test_a_full_cache_costs_no_conversion(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OutputError("the cache is full; free some space")
+
+    monkeypatch.setattr(gate, "_stand_in", full)
+    said = write(bundle, tmp_path / "a.edge", GateOptions("auto"))
+    assert said == ["not proven on the device's CPU: the cache is full; free some space"]
+    assert (tmp_path / "a.edge").read_bytes() == bundle.read_bytes()
 
 
 def test_what_the_environment_says_goes_for_auto_alone(

@@ -287,6 +287,16 @@ def test_a_target_that_means_nothing_is_refused(rest: str, said: str) -> None:
         open_target(f"board:{rest}")
 
 
+def test_a_board_that_cannot_be_kept_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("EDGE_SDK_CACHE", str(tmp_path / "file"))
+    board, profile = find_board(DEVICE)
+    with pytest.raises(OutputError, match=r"cannot be kept in.*EDGE_SDK_CACHE"):
+        start(board, profile)
+
+
 def test_a_file_that_is_called_as_a_device_is_another_board(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from device_profiles.errors import MissingError
+from device_profiles.errors import MissingError, OutputError
 from edge_sdk.emulation import debian
 from edge_sdk.emulation.debian import debian_root
 
@@ -118,6 +118,14 @@ def test_without_a_network_nothing_is_left_and_the_reason_is_given(fake: Path) -
         debian_root("aarch64", "bookworm")
     left = [path for path in (fake / "cache/debian").iterdir() if path.suffix != ".lock"]
     assert left == []
+
+
+def test_a_full_disk_is_no_missing_network(fake: Path) -> None:
+    text = APT.replace("no route", "write (28: No space left on device)")
+    (fake / "programs/apt-get").write_text(text)
+    (fake / "offline").touch()
+    with pytest.raises(OutputError, match=r"the disk is full.*EDGE_SDK_CACHE"):
+        debian_root("aarch64", "bookworm")
 
 
 def test_what_is_missing_here_is_named(fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
