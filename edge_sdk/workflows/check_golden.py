@@ -9,7 +9,7 @@ from edge_sdk.report import Report, Table
 from edge_sdk.targets import open_target
 from edge_sdk.targets._crew import Crew
 from edge_sdk.workflows.check_options import CheckOptions
-from edge_sdk.workflows.proof import Proof, prove, rungs_of
+from edge_sdk.workflows.proof import Proof, notes_of, prove, rungs_of
 from runtime.bundle import Bundle
 
 
@@ -24,7 +24,7 @@ def check_golden(bundle: Bundle, uri: str, options: CheckOptions) -> Report:
     with closing(open_target(uri)) as target, Crew(target) as crew:
         about = crew.submit(lambda member: member.about()).result()
         proofs = prove(bundle, crew, rungs_of(bundle, options.precisions))
-        notes = tuple(target.notes)
+        notes = notes_of(bundle, target)
         facts = {"uri": uri, "emulated": target.emulated, "about": about}
     gates = tuple(proof.gate for proof in proofs if proof.gate)
     if not gates:

@@ -17,7 +17,7 @@ from edge_sdk.report import Gate
 from edge_sdk.targets import open_target
 from edge_sdk.targets._crew import Crew
 from edge_sdk.workflows.measure import Array, Asked
-from edge_sdk.workflows.proof import opened_there, prove, rungs_of
+from edge_sdk.workflows.proof import notes_of, opened_there, prove, rungs_of
 from edge_sdk.workflows.reference import runner
 from runtime.batches import run_batch
 from runtime.bundle import Bundle
@@ -123,7 +123,7 @@ def contending_there(
                 "no gate, and says nothing of the device"
             )
         facts = {"uri": uri, "emulated": target.emulated, "about": about}
-        lines = (*target.notes, *notes)
+        lines = (*notes_of(bundle, target), *notes)
         yield Field(tuple(found), tuple(gates), lines, facts, 2 * crew.size)
 
 

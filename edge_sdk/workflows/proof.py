@@ -9,6 +9,7 @@ from functools import partial
 
 from device_profiles.errors import EngineError, MissingError, RequestError
 from edge_sdk.report import Gate
+from edge_sdk.targets import Target
 from edge_sdk.targets._crew import Crew, Member
 from edge_sdk.targets._engine import RemoteEngine
 from runtime.bundle import Bundle
@@ -46,6 +47,14 @@ class Proof:
         return Gate(
             f"golden set, {self.label}", passed, self.replay.reason if self.replay else self.fault
         )
+
+
+def notes_of(bundle: Bundle, target: Target) -> tuple[str, ...]:
+    """Return what there is to say of a target beside results, and that a bundle is not for it."""
+    made, there = str(bundle.manifest.profile["name"]), target.profile
+    if there is None or there.name == made:
+        return tuple(target.notes)
+    return (f"the bundle was made for {made}, not for {there.name}", *target.notes)
 
 
 def rungs_of(bundle: Bundle, precisions: Collection[str] = ()) -> list[int]:

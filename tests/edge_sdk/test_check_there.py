@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from device_profiles.profile import load
 from edge_sdk import CheckOptions, check, open_bundle
 from edge_sdk.targets import local
 from edge_sdk.targets.local import LocalTarget
@@ -60,6 +61,19 @@ def test_without_data_the_golden_set_is_replayed(bundle: Path, edge: Run) -> Non
     assert "give --data DATA, or --on TARGET" in nothing.err
     budget = edge("check", bundle, "--on", "local", "--max-drop", "1")
     assert budget.code == 2
+
+
+def test_a_bundle_of_another_device_is_told(
+    bundle: Path, digits: Digits, edge: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LocalTarget, "profile", load("generic-x86"))
+    said = edge("check", bundle, "--on", "local", "--json")
+    made = said.json["facts"]["profile"]
+    assert said.json["notes"] == [f"the bundle was made for {made}, not for generic-x86"]
+    more = edge(
+        "check", bundle, "--data", digits.heldout, "--samples", 4, "--on", "local", "--json"
+    )
+    assert said.json["notes"][0] in more.json["notes"]
 
 
 def test_a_target_that_answers_otherwise_fails_the_gate(
