@@ -111,8 +111,11 @@ def _calibrated(profile: Profile, found: list[Rung], target: Target, twin: Targe
         took, doubts = _timed(session, engines, machine["cores"])
     points, gates = [], [Gate(rung.label, False, why) for rung, why in faults.items()]
     for (rung, engine), ms in zip(engines.items(), took, strict=True):
-        points.append(_point(rung, engine, ms, twin))
-        gates.append(Gate(rung.label, True, "timed and counted"))
+        point, counted = _point(rung, engine, ms, twin)
+        points.append(point)
+        same = counted == engine.version
+        detail = "" if same else f": timed with {engine.version}, counted with {counted}"
+        gates.append(Gate(rung.label, True, f"timed and counted{detail}"))
     made = datetime.now(timezone.utc).isoformat(timespec="seconds")
     before = known or Calibration(profile.name, machine, made, ())
     after = Calibration(profile.name, machine, made, before.points).with_points(points)
@@ -170,11 +173,12 @@ def _timed(
     return [float(ms) for ms in np.median(took, axis=0)], doubts
 
 
-def _point(rung: Rung, engine: RemoteEngine, ms: float, twin: Target) -> Point:
+def _point(rung: Rung, engine: RemoteEngine, ms: float, twin: Target) -> tuple[Point, str]:
+    """Count a rung; return its point, and the version of the engine that was counted."""
     step(f"counting {rung.label} on {twin.uri}")
     artifact = _artifact(rung)
     counted = count(twin, rung.bundle.path, rung.number, runs=1)
-    return Point(
+    point = Point(
         artifact=artifact.file.sha256,
         network=rung.bundle.manifest.name,
         precision=artifact.precision,
@@ -183,6 +187,7 @@ def _point(rung: Rung, engine: RemoteEngine, ms: float, twin: Target) -> Point:
         subject=Subject(counted.inference, artifact.file.size),
         ms=ms,
     )
+    return point, counted.version
 
 
 def _report(

@@ -276,7 +276,9 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Profile:
     return profile
 
 
-def test_calibrate(bundle: Path, costs: object, here: Profile) -> None:
+def test_calibrate(
+    bundle: Path, costs: object, here: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
     report = calibrate(bundle)
     assert report.passed
     known = read_calibration(here)
@@ -286,7 +288,10 @@ def test_calibrate(bundle: Path, costs: object, here: Profile) -> None:
     assert all(0 < each.ms < 1e4 for each in known.points)
     assert known.machine["cpu"] == cores()
     assert basis(here).calibrated
+    assert all("counted" in gate.detail for gate in report.gates)
+    monkeypatch.setattr(calibrating, "count", lambda *given, **options: counted("0.9"))
     again = calibrate(bundle)
+    assert again.gates[0].detail.endswith("counted with 0.9")
     assert len(again.facts["points"]) == 2
 
 
