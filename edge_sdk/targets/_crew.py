@@ -35,6 +35,10 @@ class Member:
             self._engines[rung] = session.open(engine, model(), options)
         return self._engines[rung]
 
+    def start(self) -> None:
+        """Start the process, unless it runs."""
+        self._ready()
+
     def about(self) -> dict[str, Any]:
         """Return the facts of the machine."""
         return self._ready().about()
@@ -76,7 +80,13 @@ class Crew:
         self._pool = ThreadPoolExecutor(self.size, thread_name_prefix="crew")
 
     def __enter__(self) -> Crew:
-        """Return the crew itself."""
+        """Return the crew itself, its target ready: to build one takes minutes, and Ctrl-C ends
+        what the calling thread waits for. Raises as `Session` does."""
+        try:
+            self._members[0].start()
+        except BaseException:
+            self._pool.shutdown()
+            raise
         return self
 
     def __exit__(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
+import threading
 import time
 from collections.abc import Sequence
+from subprocess import Popen
 
 import pytest
 
@@ -25,7 +26,7 @@ class Slow(LocalTarget):
 
     lanes = 2
 
-    def start(self, arguments: Sequence[str], given: Start = Start()) -> subprocess.Popen[bytes]:  # noqa: B008
+    def start(self, arguments: Sequence[str], given: Start = Start()) -> Popen[bytes]:  # noqa: B008
         return super().start(["-c", SLOW], given)
 
 
@@ -52,6 +53,25 @@ def test_a_lane_that_crashes_ends_the_others() -> None:
         crew.submit(lambda member: member.about())
         crew.submit(crash).result()
     assert time.monotonic() - start < 20
+
+
+def test_a_target_is_made_ready_where_ctrl_c_arrives() -> None:
+    threads = []
+
+    class Built(LocalTarget):
+        def start(self, arguments: Sequence[str], given: Start = Start()) -> Popen[bytes]:  # noqa: B008
+            threads.append(threading.current_thread())
+            return super().start(arguments, given)
+
+    with Crew(Built()):
+        assert threads == [threading.main_thread()]
+
+    class Broken(LocalTarget):
+        def start(self, arguments: Sequence[str], given: Start = Start()) -> Popen[bytes]:  # noqa: B008
+            raise EngineError("no way")
+
+    with pytest.raises(EngineError, match="no way"), Crew(Broken()):
+        pass
 
 
 def test_members_are_replaced_when_they_died_and_not_when_all_is_over() -> None:
