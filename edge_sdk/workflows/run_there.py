@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,11 @@ from edge_sdk.targets._session import signal_name
 from edge_sdk.targets._verb import run_verb
 
 STDOUT = "-"
+_TIMES = ("seconds", "fps", "stages")
+_NO_CLOCK = (
+    "times are left out: no clock of an emulator says anything of the device; estimate them with: "
+    "edge-sdk bench --estimate"
+)
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,25 @@ def run_there(uri: str, asked: There, show: Callable[[bytes], object]) -> RanThe
     if code < 0 or code > 128:
         number = -code if code < 0 else code - 128
         raise CrashError(f"the run on {uri} crashed with {signal_name(number)}", number)
-    return RanThere(code) if results else _told(bytes(taken), uri, code)
+    done = RanThere(code) if results else _told(bytes(taken), uri, code)
+    return _timeless(done, uri) if target.emulated else done
+
+
+def _timeless(done: RanThere, uri: str) -> RanThere:
+    """Leave out what an emulator's clock said: it is no time of the device."""
+    if done.report is None:
+        return done
+    facts = {name: value for name, value in done.report.facts.items() if name not in _TIMES}
+    told = replace(
+        done.report,
+        summary=(
+            f"{facts['results']} results of {facts['frames']} frames, on {facts['rung']} on {uri}."
+        ),
+        tables=(),
+        facts=facts,
+        notes=(*done.report.notes, _NO_CLOCK),
+    )
+    return replace(done, report=told)
 
 
 def _source(source: str, target: Target) -> str:

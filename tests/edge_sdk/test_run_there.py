@@ -32,6 +32,19 @@ def test_report_and_files_come_back(
     assert again.out.startswith(said.json["title"])
 
 
+def test_times_of_an_emulator_are_left_out(
+    bundle: Path, edge: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LocalTarget, "emulated", True)
+    words = ["--source", "synthetic:noise", "--max-frames", 2, "--on", "local"]
+    said = edge("run", bundle, *words, "--json").json
+    assert said["tables"] == []
+    assert said["facts"]["results"] == 2
+    assert not {"fps", "seconds", "stages"} & said["facts"].keys()
+    assert "per second" not in said["summary"]
+    assert "says anything of the device" in edge("run", bundle, *words).out
+
+
 def test_results_go_to_stdout(
     bundle: Path, digits: Digits, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
