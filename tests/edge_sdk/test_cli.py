@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ from runtime.progress import step
 from tests.edge_sdk.cli_cases import Digits, Run
 
 ROOT = Path(__file__).resolve().parents[2]
-VERBS = ["bench", "check", "convert", "demo", "doctor", "inspect", "profiles", "run"]
+VERBS = ["bench", "board", "check", "convert", "demo", "doctor", "inspect", "profiles", "run"]
 START = "from edge_sdk.cli import main; sys.exit(main())"
 
 
@@ -259,3 +261,24 @@ def test_a_fault_of_our_own_is_one_line_and_no_gate(
     assert json.loads(captured.out)["exit_code"] == 70
     assert edge_sdk.cli.main(["doctor", "--debug"]) == 70
     assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_signals_that_end_a_program_let_a_verb_clear_up(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cleared = []
+
+    def long(_arguments: object) -> None:
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(60)
+        finally:
+            cleared.append(number)
+
+    monkeypatch.setattr("edge_sdk.cli.doctor.run", long)
+    before = signal.getsignal(number)
+    assert edge_sdk.cli.main(["doctor"]) == 128 + number
+    assert cleared == [number]
+    assert signal.getsignal(number) is before
+    assert capsys.readouterr().err == "edge-sdk: interrupted\n"
