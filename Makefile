@@ -11,7 +11,7 @@ DEMO_READY := $(VENV)/.demo-ready
 TEST_READY := $(VENV)/.test-ready
 
 .PHONY: demo test device lint types contracts footprint tflite-bench age-bench fault-bench \
-	fallback-bench board-test isa-test cost-bench screenshot clean
+	fallback-bench board-test isa-test zoo-test cost-bench latency-bench screenshot clean
 .DEFAULT_GOAL := demo
 
 demo: $(DEMO_READY)
@@ -21,6 +21,8 @@ demo: $(DEMO_READY)
 # 130 MB are fetched) is kept. Without them: make test TESTS='not emulated'
 TESTS ?= emulated or not emulated
 test: export EDGE_SDK_CACHE ?= $(CURDIR)/.edge-cache
+# Compiled once, not in every process that a test starts.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: lint types contracts
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m '$(TESTS)'
 
@@ -77,10 +79,19 @@ isa-test: export EDGE_SDK_CACHE ?= $(CURDIR)/.edge-cache
 isa-test: $(TEST_READY)
 	$(BIN)/python -m pytest -m 'emulated and slow and not network' tests/edge_sdk/test_emulated.py
 
+# VDSR at each of its scales, against its published figures: a quarter of an hour of one core.
+# EDGE_SDK_MODELS names the model pack.
+zoo-test: $(TEST_READY)
+	$(BIN)/python -m pytest -m 'models and slow' tests/converters
+
 # What the rungs of a bundle cost on five emulated devices, in instructions, three times each.
 cost-bench: BUNDLE ?= edge-demo/digits-raspberry-pi-5.edge
 cost-bench: demo
 	$(BIN)/python tests/bench/cost.py $(BUNDLE)
+
+# How far estimates of latency are off on this machine; twenty minutes of CPU time at first.
+latency-bench: $(TEST_READY)
+	$(BIN)/python -m tests.bench.latency
 
 # docs/preview.png, from a real run in Chromium.
 screenshot: demo
