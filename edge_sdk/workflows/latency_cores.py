@@ -39,13 +39,13 @@ def _core(source: str, width: int, *cycles: float) -> Core:
     return Core({**known, **rest}, width, source)
 
 
-# In order, 64 bits wide: a vector of 128 bits takes two cycles; of floats the model says so as well,
+# In order, 64 bits wide: a vector of 128 bits takes two cycles. The model says so of floats as well,
 # but a Raspberry Pi 3 was measured to take one (github.com/pigirons/cpufp: 8 operations a cycle).
 _IN_ORDER = _core(
     "Cortex-A53 in LLVM's AArch64SchedA53.td, floats as cpufp measured them",
     *(16, 0.5, 1, 1, 1, 1, 2, 2, 1, 1, 1, 2, 2, 2, 2),
 )
-# The same, with one pipeline for one float: measured 2 operations a cycle, a vector of four in four.
+# The same with a pipeline for one float: measured 2 operations a cycle, a vector of four in four.
 _IN_ORDER_32 = _core(
     "Cortex-A53 in LLVM's AArch64SchedA53.td, floats as measured on a Cortex-A7",
     *(16, 0.5, 1, 1, 1, 1, 2, 2, 1, 4, 4, 2, 2, 2, 2),
