@@ -39,8 +39,8 @@ def _core(source: str, width: int, *cycles: float) -> Core:
     return Core({**known, **rest}, width, source)
 
 
-# In order, 64 bits wide: a vector of 128 bits takes two cycles. The model says so of floats too, but
-# a Raspberry Pi 3 was measured to take one (github.com/pigirons/cpufp: 8 operations a cycle).
+# In order, 64 bits wide: a vector of 128 bits takes two cycles. The model says so of floats too,
+# but a Raspberry Pi 3 was measured to take one (github.com/pigirons/cpufp: 8 operations a cycle).
 _IN_ORDER = _core(
     "Cortex-A53 in LLVM's AArch64SchedA53.td, floats as cpufp measured them",
     *(16, 0.5, 1, 1, 1, 1, 2, 2, 1, 1, 1, 2, 2, 2, 2),
