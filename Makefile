@@ -23,8 +23,10 @@ TESTS ?= emulated or not emulated
 test: export EDGE_SDK_CACHE ?= $(CURDIR)/.edge-cache
 # Compiled once, not in every process that a test starts.
 test: export PYTHONDONTWRITEBYTECODE :=
+# In the order of the folders: short files come last, so that no worker ends with a long one.
 test: lint types contracts
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m '$(TESTS)'
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
+		-m '$(TESTS)'
 
 # The device side alone, as a device installs it; any Python from 3.10: make device PYTHON=python3.10
 device:
@@ -79,7 +81,7 @@ isa-test: export EDGE_SDK_CACHE ?= $(CURDIR)/.edge-cache
 isa-test: $(TEST_READY)
 	$(BIN)/python -m pytest -m 'emulated and slow and not network' tests/edge_sdk/test_emulated.py
 
-# VDSR at each of its scales, against its published figures: a quarter of an hour of one core.
+# VDSR at each of its scales, against its published figures: some minutes of one core.
 # EDGE_SDK_MODELS names the model pack.
 zoo-test: $(TEST_READY)
 	$(BIN)/python -m pytest -m 'models and slow' tests/converters

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +31,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason=f"run on request: pytest -m {marker}"))
 
 
+def pytest_collection_finish() -> None:
+    """Keep what is imported and collected out of every garbage collection: a million objects."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep what runs leave in the user's cache out of it, and what is there out of the tests."""
@@ -38,6 +47,20 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             patch.setenv("EDGE_SDK_CACHE", str(_shared(tmp_path_factory) / "edge-sdk"))
         # Proofs on emulated devices have tests of their own.
         patch.setenv("EDGE_SDK_PROOF", "never")
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_registry() -> Iterator[None]:
+    """Let torch's exporter list the operators that it knows once, not anew (1 s) at each export."""
+    if "torch" not in sys.modules:  # nothing here exports
+        yield
+        return
+    from torch.onnx._internal.exporter import _registration
+
+    listed = staticmethod(functools.cache(_registration.ONNXRegistry.from_torchlib))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_registration.ONNXRegistry, "from_torchlib", listed)
         yield
 
 

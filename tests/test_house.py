@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -47,11 +48,16 @@ def _in_packages(path: Path) -> bool:
 
 
 FILES = _files()
-TREES = {
-    path: ast.parse((ROOT / path).read_text(encoding="utf-8"), str(path))
-    for path in FILES
-    if path.suffix == ".py"
-}
+
+
+@cache
+def _trees() -> dict[Path, ast.Module]:
+    """Return every Python file, parsed; not at import, which is in every worker."""
+    return {
+        path: ast.parse((ROOT / path).read_text(encoding="utf-8"), str(path))
+        for path in FILES
+        if path.suffix == ".py"
+    }
 
 
 def _functions(tree: ast.Module) -> Iterator[Function]:
@@ -183,8 +189,8 @@ def _broken(rule: Rule, trees: dict[Path, ast.Module]) -> list[str]:
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__.strip("_"))
 def test_rule_holds_everywhere(rule: Rule) -> None:
-    assert TREES
-    assert _broken(rule, TREES) == []
+    assert _trees()
+    assert _broken(rule, _trees()) == []
 
 
 @pytest.mark.parametrize(
@@ -226,7 +232,7 @@ def test_rule_lets_good_code_pass(rule: Rule, code: str) -> None:
 
 
 def test_files_stay_short() -> None:
-    for path in TREES:
+    for path in _trees():
         limit = MAX_TEST_FILE_LINES if path.parts[0] == "tests" else MAX_FILE_LINES
         lines = len((ROOT / path).read_text(encoding="utf-8").splitlines())
         assert lines <= limit, f"{path} has {lines} lines; split it"

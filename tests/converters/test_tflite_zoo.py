@@ -69,6 +69,7 @@ NETS = [
 ]  # fmt: skip
 
 
+@cache
 def prepared(net: Net, pack: Path) -> Prepared:
     spec = net.model if net.model.startswith("zoo:") else str(pack / net.model)
     weights = pack / CLASSIFIERS / net.weights if net.weights else None

@@ -174,13 +174,13 @@ def test_espcn_on_the_device(model_pack: Path, scale: int, stated: float) -> Non
     assert found == pytest.approx(stated, abs=0.035)
 
 
+@pytest.mark.slow  # 600 billion multiplications each
 @pytest.mark.models
 @pytest.mark.parametrize(
     ("name", "scale", "stated"),
     [
-        # 600 billion multiplications each; the one that is most easily lost is always run.
-        pytest.param("vdsr", 2, 37.55, marks=pytest.mark.slow),
-        pytest.param("vdsr_x3", 3, 33.72, marks=pytest.mark.slow),
+        ("vdsr", 2, 37.55),
+        ("vdsr_x3", 3, 33.72),
         ("vdsr_x4", 4, 31.25),
     ],
 )

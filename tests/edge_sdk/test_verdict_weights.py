@@ -235,7 +235,7 @@ def test_hard_swish_makes_int8_slower_on_x86(model_pack: Path, tmp_path: Path) -
     net = create("mobilenet_v3_small")
     contract = net.input_contract
     size = (contract.height, contract.width)
-    settle_batchnorm(net, torch.randn(32, 3, *size))
+    settle_batchnorm(net, torch.randn(8, 3, *size))
     captured = capture(net.eval(), torch.zeros(1, 3, *size))
     images = model_pack / "classification" / "imagenet_even500"
     options = ConvertOptions(format="tflite", samples=16, judges=16, max_drop=100.0, label_offset=0)
