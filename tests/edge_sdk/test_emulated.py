@@ -54,7 +54,15 @@ def make(captured: Captured, digits: Digits, tmp_path_factory: pytest.TempPathFa
     return converted
 
 
-@pytest.mark.parametrize("device", ["raspberry-pi-4b", "raspberry-pi-5", "raspberry-pi-zero-2w"])
+@pytest.mark.parametrize(
+    "device",
+    [
+        "raspberry-pi-4b",
+        "raspberry-pi-5",
+        # Another CPU with the instructions of the first, and the same numbers to the bit.
+        pytest.param("raspberry-pi-zero-2w", marks=pytest.mark.slow),
+    ],
+)
 def test_what_is_made_for_a_device_holds_on_its_cpu(
     device: str, built: Callable[[str], str], make: Make
 ) -> None:
