@@ -207,17 +207,23 @@ def _not_needed(
         best = taken.get(candidate.rung)
         if candidate.recipe.precision == "fp32":
             continue
-        if index in behind:
-            refused[index] = f"slower than {behind[index][0]} here"
-        elif best is not None:
-            weighed = candidate.weight.against(best.weight) is not None
-            faults = (
-                f"{best.recipe.precision} is smaller and no slower" if weighed else "fewer bits do"
-            )
-            refused[index] = f"not needed: {faults}"
+        if best is not None:
+            refused[index] = f"not needed: {_better(best, candidate)}"
+        elif index in behind:
+            rival = behind[index][0]
+            trusted = candidate.weight.trusted
+            known = f"slower than {rival} here"
+            refused[index] = known if trusted else f"modelled to be slower than {rival}"
         else:
             taken[candidate.rung] = candidate
     return refused
+
+
+def _better(best: Candidate, other: Candidate) -> str:
+    ratio = other.weight.against(best.weight)
+    if ratio is None:
+        return "fewer bits do"
+    return f"{best.recipe.precision} is smaller and {'faster' if slower(ratio) else 'no slower'}"
 
 
 def _fastest_first(candidates: Sequence[Candidate], order: Sequence[int]) -> list[int]:

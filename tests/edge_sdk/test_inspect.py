@@ -25,7 +25,10 @@ def test_inspect(bundle: Path, edge: Run) -> None:
     with open_bundle(bundle) as opened:
         assert facts["id"] == opened.id
         assert facts["artifacts"][0]["file"]["sha256"] == opened.manifest.artifacts[0].file.sha256
-    assert facts["recipe"]["verdict"]["tried"][1]["refused"] == "not needed: fewer bits do"
+    assert (
+        facts["recipe"]["verdict"]["tried"][1]["refused"]
+        == "not needed: int8 is smaller and faster"
+    )
     assert facts["evidence"]["accuracy"]["models/model.int8.onnx"]["n"] == 52
 
 
