@@ -11,7 +11,7 @@ DEMO_READY := $(VENV)/.demo-ready
 TEST_READY := $(VENV)/.test-ready
 
 .PHONY: demo test device lint types contracts footprint tflite-bench age-bench fault-bench \
-	fallback-bench board-test isa-test zoo-test cost-bench latency-bench screenshot clean
+	fallback-bench board-test isa-test slow-test cost-bench latency-bench screenshot clean
 .DEFAULT_GOAL := demo
 
 demo: $(DEMO_READY)
@@ -81,10 +81,10 @@ isa-test: export EDGE_SDK_CACHE ?= $(CURDIR)/.edge-cache
 isa-test: $(TEST_READY)
 	$(BIN)/python -m pytest -m 'emulated and slow and not network' tests/edge_sdk/test_emulated.py
 
-# VDSR at each of its scales, against its published figures: some minutes of one core.
-# EDGE_SDK_MODELS names the model pack.
-zoo-test: $(TEST_READY)
-	$(BIN)/python -m pytest -m 'models and slow' tests/converters
+# What takes long and is like what make test runs: VDSR at each of its scales against its published
+# figures, larger nets, another process for each comparison. EDGE_SDK_MODELS names the model pack.
+slow-test: $(TEST_READY)
+	$(BIN)/python -m pytest -m 'slow and not (emulated or network or gpu or device)' tests
 
 # What the rungs of a bundle cost on five emulated devices, in instructions, three times each.
 cost-bench: BUNDLE ?= edge-demo/digits-raspberry-pi-5.edge

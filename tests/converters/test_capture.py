@@ -150,6 +150,7 @@ def digest(captured: Captured) -> str:
     return hashlib.sha256(to_bytes(captured.graph)).hexdigest()
 
 
+@pytest.mark.slow
 def test_another_process_gives_the_same_bytes(digits: Captured, tmp_path: Path) -> None:
     # From another folder too, and with another order of every set.
     code = (

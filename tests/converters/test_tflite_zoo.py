@@ -64,9 +64,11 @@ NETS = [
     Net("detection/weights/yunet_n_320_320.onnx", FACES, preprocess="raw,color=BGR"),
     Net("detection/weights/version-RFB-320.onnx", FACES, preprocess="raw,mean=127,std=128"),
     Net("superres/weights/rfdn_x4_64.onnx", SHARP, preprocess="unit"),
-    Net("zoo:vdsr", SHARP, "../../superres/weights/vdsr.safetensors"),
     Net("zoo:espcn_x2", SHARP, "../../superres/weights/espcn_x2.safetensors"),
 ]  # fmt: skip
+# Ten seconds and more of a core each, and like others that are not: run on request.
+LARGE = [Net("zoo:vdsr", SHARP, "../../superres/weights/vdsr.safetensors")]
+SLOW = pytest.mark.slow
 
 
 @cache
@@ -115,14 +117,21 @@ def check_same(ready: Prepared, frames: list[Frames]) -> Counter[str]:
 
 
 @pytest.mark.models
-@pytest.mark.parametrize("net", NETS, ids=str)
+@pytest.mark.parametrize("net", [*NETS, *(pytest.param(n, marks=SLOW) for n in LARGE)], ids=str)
 def test_answers_of_the_original_without_a_transposition(net: Net, model_pack: Path) -> None:
     ready = prepared(net, model_pack)
     found = check_same(ready, frames_of(model_pack / net.images, ready.contract, 3))
     assert not found["TRANSPOSE"], found
 
 
-@pytest.mark.parametrize("name", ["resnet18", "shufflenet_v2_x05", "mobilenet_v3_small"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resnet18",
+        pytest.param("shufflenet_v2_x05", marks=SLOW),
+        pytest.param("mobilenet_v3_small", marks=SLOW),
+    ],
+)
 def test_random_weights(name: str) -> None:
     import torch
 
@@ -168,7 +177,10 @@ def top1(data: bytes, frames: list[Frames], engine: str = "litert") -> NDArray[n
     ("name", "weights", "least"),
     [
         ("mobilenet_v1_025_tf", "mobilenet_v1_0.25_224_imagenet.safetensors", 56.2),
-        ("mobilenet_v2_tf", "mobilenet_v2_1.0_224_imagenet_dequant.safetensors", 88.6),
+        pytest.param(
+            *("mobilenet_v2_tf", "mobilenet_v2_1.0_224_imagenet_dequant.safetensors", 88.6),
+            marks=SLOW,
+        ),
     ],
 )
 def test_int8_is_no_less_accurate_than_the_authors_own(
@@ -197,7 +209,7 @@ def test_both_formats_give_the_same_classes(weights: str, model_pack: Path) -> N
 
 
 @pytest.mark.models
-@pytest.mark.parametrize("net", NETS[:3], ids=str)
+@pytest.mark.parametrize("net", [NETS[0], NETS[2], pytest.param(NETS[1], marks=SLOW)], ids=str)
 def test_classifiers_are_integers_from_end_to_end(net: Net, model_pack: Path) -> None:
     ready = prepared(net, model_pack)
     frames = frames_of(model_pack / net.images, ready.contract, 32)

@@ -224,6 +224,7 @@ def test_islands_are_shown_once_for_each_kind() -> None:
 
 
 @pytest.mark.models
+@pytest.mark.slow
 def test_hard_swish_makes_int8_slower_on_x86(model_pack: Path, tmp_path: Path) -> None:
     """XNNPACK leaves int8 hard-swish to LiteRT's own kernels, between some twenty parts of its own.
 
