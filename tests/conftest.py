@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,15 @@ import pytest
 
 # Each of these runs only when it is asked for by name: `pytest -m slow`.
 ON_REQUEST = ("gpu", "device", "emulated", "network", "slow")
+
+# What is started in the background (`&`, nohup) ignores these, and so would what it starts: tests
+# send them, and expect an end.
+for number, usual in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, usual)
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # The workers share the cores; torch's and numpy's own threads would only fight over them.
