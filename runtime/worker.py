@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import re
 import resource
 import select
 import signal
@@ -27,6 +26,7 @@ from typing import Any
 
 from device_profiles.errors import EdgeError, EngineError, MissingError
 from runtime.arena import Arena, Layout, end_of, memory
+from runtime.deaths import last_words, signal_name
 from runtime.engines import Array, Engine, EngineOptions, open_engine
 from runtime.engines._check import check_inputs, sample_inputs
 from runtime.manifest import TensorSpec
@@ -41,7 +41,6 @@ KEPT = 64
 _FAREWELL_S = 2.0  # for an idle child to free what it holds and to end by itself
 _MESSAGE = 1 << 18  # more than the kernel lets through in one piece (net.core.wmem_default)
 _TAIL = 4096
-_COLOUR = re.compile("\x1b\\[[0-9;]*m")
 _CHILD = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from runtime.worker import serve; serve(*map(int, sys.argv[2:]))"
@@ -150,14 +149,10 @@ class Worker:
 
     def _fate(self) -> str:
         code = self._end(_FAREWELL_S)
-        return f"ended with code {code}" if code >= 0 else f"crashed ({_signal_name(-code)})"
+        return f"ended with code {code}" if code >= 0 else f"crashed ({signal_name(-code)})"
 
     def _words(self) -> str:
-        """Return the last line that the child printed, in brackets, or nothing."""
-        lines = _COLOUR.sub("", self._said.decode(errors="replace")).splitlines()
-        last = next((line for line in map(str.strip, reversed(lines)) if line), "")
-        words = "".join(c if c.isprintable() else "?" for c in last)[:500]
-        return f" (it printed: {words})" if words else ""
+        return last_words(self._said)
 
     def _end(self, patience_s: float) -> int:
         """Close everything and return the child's code, negative for the signal it died of."""
@@ -193,13 +188,6 @@ def open_tried(engine: str, model: bytes, options: EngineOptions) -> Engine:
     """Open a model in our own process, after it was tried out in another; raises as both do."""
     try_out(engine, model, options)
     return open_engine(engine, model, replace(options, alone=True))
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # one of the real-time signals
-        return f"signal {number}"
 
 
 def _spawn(engine: str, model: bytes) -> tuple[socket.socket, Arena, subprocess.Popen[bytes]]:

@@ -19,9 +19,9 @@ from typing import Any
 
 from device_profiles.errors import CrashError, EngineError, RequestError
 from edge_sdk.emulation.plugin import instruction_plugin
-from edge_sdk.targets._session import signal_name
 from edge_sdk.targets.base import Start, Target
 from edge_sdk.targets.emulated import EmulatedTarget
+from runtime.deaths import signal_words
 from runtime.marks import FIRST, LOADED, START, WARM
 
 THREADS = 1
@@ -186,7 +186,7 @@ def _result(target: Target, process: subprocess.Popen[bytes]) -> str:
     if process.returncode < 0:
         number = -process.returncode
         raise CrashError(
-            f"{target.uri} crashed with {signal_name(number)} while its instructions were counted; "
+            f"{target.uri} crashed with {signal_words(number)} while it was counted; "
             "see edge-sdk doctor --on " + target.uri,
             number,
         )

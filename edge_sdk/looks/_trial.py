@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from runtime.deaths import signal_words
+
 PATIENCE_S = 60.0
 """How long an import may take: a slow card needs its time for 60 MB of libraries."""
 
@@ -56,7 +58,7 @@ def attempt(module: str, ask: Ask, patience_s: float = PATIENCE_S) -> Trial:
     if code is None:
         return Trial(failure=f"no answer within {patience_s:.3g} s", words=printed)
     if code < 0:
-        return Trial(failure=f"dies of {signal_name(-code)}", signal=-code, words=printed)
+        return Trial(failure=f"dies of {signal_words(-code)}", signal=-code, words=printed)
     return (
         Trial(failure=said or f"ends with code {code}", words=printed)
         if code
@@ -70,16 +72,6 @@ def exists(module: str) -> bool:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):  # of the package around it; a module that somebody made
         return False
-
-
-def signal_name(number: int) -> str:
-    """Return `SIGILL (illegal instruction)` for 4."""
-    try:
-        name = signal.Signals(number).name
-    except ValueError:  # one of the real-time signals
-        return f"signal {number}"
-    said = signal.strsignal(number)
-    return f"{name} ({said.lower()})" if said else name
 
 
 def _answer(module: str, ask: Ask, answer: int, words: int) -> None:

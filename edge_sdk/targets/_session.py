@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
-import signal
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +14,7 @@ from device_profiles import errors
 from device_profiles.errors import CrashError, EdgeError, EngineError
 from edge_sdk.targets._engine import RemoteEngine
 from edge_sdk.targets.base import Start, Target
+from runtime.deaths import last_words, signal_of, signal_words
 from runtime.engines import EngineOptions
 from runtime.wire import Array, Message, WireError, receive, send
 
@@ -26,7 +25,6 @@ EMULATED_PATIENCE_S = 900.0
 """The same where the CPU is an emulator's, which computes floats 250 to 380 times slower."""
 
 _TAIL = 8192
-_COLOUR = re.compile("\x1b\\[[0-9;]*m")
 
 
 class Session:
@@ -193,31 +191,12 @@ class Session:
         if number is None:
             return EngineError(f"{where} ended with code {code} when it {doing}{self._words()}")
         return CrashError(
-            f"{where} crashed with {signal_name(number)} when it {doing}{self._words()}", number
+            f"{where} crashed with {signal_words(number)} when it {doing}{self._words()}",
+            number,
         )
 
     def _words(self) -> str:
-        """Return the last line that the process printed, in brackets, or nothing."""
-        lines = _COLOUR.sub("", self._said.decode(errors="replace")).splitlines()
-        last = next((line for line in map(str.strip, reversed(lines)) if line), "")
-        words = "".join(c if c.isprintable() else "?" for c in last)[:500]
-        return f" (it printed: {words})" if words else ""
-
-
-def signal_of(code: int) -> int | None:
-    """Return the signal that ended a process: -n of Python's, 128 + n of shells."""
-    number = -code if code < 0 else code - 128
-    return number if 0 < number < signal.NSIG else None
-
-
-def signal_name(number: int) -> str:
-    """Return `SIGILL (illegal instruction)` for 4."""
-    try:
-        name = signal.Signals(number).name
-    except ValueError:  # one of the real-time signals
-        return f"signal {number}"
-    said = signal.strsignal(number)
-    return f"{name} ({said.lower()})" if said else name
+        return last_words(self._said)
 
 
 def _error(kind: Any, text: str) -> EdgeError:

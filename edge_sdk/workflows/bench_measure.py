@@ -15,9 +15,10 @@ import numpy as np
 from device_profiles.errors import CrashError, EngineError
 from edge_sdk.targets import Target
 from edge_sdk.targets._engine import RemoteEngine
-from edge_sdk.targets._session import PATIENCE_S, Session, signal_name, signal_of
+from edge_sdk.targets._session import PATIENCE_S, Session
 from edge_sdk.workflows.bench_entrants import Entrant
 from edge_sdk.workflows.bench_figures import Floats
+from runtime.deaths import signal_of, signal_words
 from runtime.progress import track
 
 STARTS = 3
@@ -98,7 +99,7 @@ def start_once(target: Target, entrant: Entrant, threads: int) -> Mapping[str, f
     said = (err.decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
     number = signal_of(process.returncode)
     if number is not None:
-        raise CrashError(f"{entrant.artifact} crashed with {signal_name(number)} ({said})", number)
+        raise CrashError(f"{entrant.artifact} crashed with {signal_words(number)} ({said})", number)
     if process.returncode:
         raise EngineError(said)
     try:

@@ -13,8 +13,8 @@ from typing import Any
 from device_profiles.errors import CrashError, EngineError, OutputError, RequestError
 from edge_sdk.report import Report
 from edge_sdk.targets import Target, open_target
-from edge_sdk.targets._session import signal_name
 from edge_sdk.targets._verb import run_verb
+from runtime.deaths import signal_of, signal_words
 
 STDOUT = "-"
 _TIMES = ("seconds", "fps", "stages")
@@ -65,9 +65,9 @@ def run_there(uri: str, asked: There, show: Callable[[bytes], object]) -> RanThe
             code = run_verb(target, words, out, show)
         except BrokenPipeError as error:  # whoever read the results has seen enough
             raise OutputError("standard output is closed") from error
-    if code < 0 or code > 128:
-        number = -code if code < 0 else code - 128
-        raise CrashError(f"the run on {uri} crashed with {signal_name(number)}", number)
+    number = signal_of(code)
+    if number is not None:
+        raise CrashError(f"the run on {uri} crashed with {signal_words(number)}", number)
     done = RanThere(code) if results else _told(bytes(taken), uri, code)
     return _timeless(done, uri) if target.emulated else done
 

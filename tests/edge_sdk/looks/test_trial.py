@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from edge_sdk.looks._trial import signal_name
+from runtime.deaths import signal_words
 
 CODE = Path(__file__).resolve().parents[3]
 # In a process of its own: one with a single thread, as the doctor's is.
@@ -97,4 +97,4 @@ def test_there_may_be_no_such_module(tmp_path: Path) -> None:
 
 
 def test_signals_without_a_name() -> None:
-    assert signal_name(40) == "signal 40"
+    assert signal_words(40) == "signal 40"
