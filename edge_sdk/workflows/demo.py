@@ -25,6 +25,7 @@ from edge_sdk.workflows.check import check
 from edge_sdk.workflows.check_options import CheckOptions
 from edge_sdk.workflows.convert import convert
 from edge_sdk.workflows.convert_options import ConvertOptions
+from edge_sdk.workflows.gate import GateOptions
 from edge_sdk.workflows.run import open_pipeline
 from runtime.bundle import open_bundle
 from runtime.host import host
@@ -106,7 +107,9 @@ def demo(output: str | Path = "edge-demo") -> Demo:
 def _device(captured: Captured, profile: str, output: Path, train: Path, heldout: Path) -> _Device:
     step(f"converting for {profile} and checking on {digits.HELD_OUT} held-out digits")
     path = output / f"digits-{profile}.edge"
-    convert(captured, profile, path, train, ConvertOptions(judges=200))
+    # A demonstration fetches nothing, and a proof on an emulated device does at first.
+    options = ConvertOptions(judges=200, gate=GateOptions("never"))
+    convert(captured, profile, path, train, options)
     return _Device(path, profile, check(path, heldout, CheckOptions(reference=captured)))
 
 
