@@ -12,8 +12,8 @@ from edge_sdk.targets._there import source
 CHILD = """
 import subprocess, sys, time
 subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)  # {mark}"])
-print("on", flush=True)
 try:
+    print("on", flush=True)  # inside: the signal may come as soon as this is read
     time.sleep(60)
 except KeyboardInterrupt:
     open("closed", "w").close()
