@@ -23,7 +23,7 @@ def packages() -> Path:
     Not the folder that they lie in: beside them lie, where they are installed, packages for this
     machine's CPU and Python. OutputError where the cache cannot be written.
     """
-    homes = {name: str(_home(name)) for name in PACKAGES}
+    homes = {name: str(package_home(name)) for name in PACKAGES}
     key = hashlib.sha256(json.dumps(homes).encode()).hexdigest()[:16]
     return built(folder("code", key), lambda draft: _link(draft, homes))
 
@@ -34,7 +34,8 @@ def _link(draft: Path, homes: Mapping[str, str]) -> None:
         (draft / name).symlink_to(home)
 
 
-def _home(name: str) -> Path:
+def package_home(name: str) -> Path:
+    """Return the folder of one of the packages that run here; EdgeError where there is none."""
     spec = None
     with contextlib.suppress(ImportError, ValueError):
         spec = importlib.util.find_spec(name)
