@@ -6,8 +6,9 @@ import hashlib
 import json
 import os
 import secrets
+import stat
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from runtime.engines import Engine, EngineOptions, open_engine
 from runtime.engines._check import fits
 from runtime.golden import GoldenSet, check_not_degenerate
 from runtime.manifest import FileEntry, Manifest, TensorSpec
+from runtime.statements import SIGNATURE, Statement, read_statements, statement_bytes
 
 MANIFEST = "manifest.json"
 MAX_MANIFEST = 4 << 20
@@ -54,6 +56,21 @@ def write_bundle(path: str | Path, manifest: Manifest, files: Mapping[str, bytes
     _write_whole(Path(path), {MANIFEST: data, **{name: files[name] for name in sorted(files)}})
 
 
+def write_statements(bundle: Bundle, statements: Iterable[Statement], path: str | Path) -> None:
+    """Write an open bundle again, whole or not at all, with these statements instead of its own.
+
+    All else stays, its id too; without any it is unsigned. Raises BundleError when they are not
+    of this bundle or it was changed meanwhile, OutputError when `path` cannot be written.
+    """
+    said = tuple(statements)
+    if any(statement.bundle != bundle.id for statement in said):
+        raise BundleError(f"{bundle.path}: a statement of another bundle does not belong to it")
+    files = bundle.contents()
+    if said:
+        files[SIGNATURE] = statement_bytes(said)
+    _write_whole(Path(os.path.realpath(path)), files)
+
+
 def _write_whole(path: Path, files: Mapping[str, bytes]) -> None:
     """Write beside the target and rename, so that a reader sees the old bundle or the new one."""
     if os.path.exists(path) and not os.path.isfile(path):
@@ -64,6 +81,8 @@ def _write_whole(path: Path, files: Mapping[str, bytes]) -> None:
             for part in pack(files):
                 file.write(part)
             file.flush()
+            if os.path.exists(path):  # what only its owner may read stays so
+                os.fchmod(file.fileno(), stat.S_IMODE(os.stat(path).st_mode))
             os.fsync(file.fileno())
         os.replace(draft, path)
     except OSError as error:
@@ -119,6 +138,8 @@ class Runner:
 class Bundle:
     """An open, verified bundle; `id` is the SHA-256 of its manifest, `labels` the class names.
 
+    `statements` say who signed it, and as what; they are well-formed and of this bundle, no more:
+    to verify them takes keys (`runtime.agent.trust`).
     It keeps the file open that was verified: a new bundle under the same path does not concern
     it, and a change of the file itself is found when it is read. Use it in a `with` statement.
     """
@@ -131,6 +152,7 @@ class Bundle:
         data = self._read_manifest()
         self.manifest = _manifest(data, str(path))
         self.id = hashlib.sha256(data).hexdigest()
+        self.statements = self._read_statements()
         self._verify()
         self.labels = self._read_labels()
 
@@ -162,6 +184,17 @@ class Bundle:
         if file_entry(entry.path, data) != entry:
             raise BundleError(f"{self.path}: {entry.path} was changed while the bundle was open")
         return data
+
+    def contents(self) -> dict[str, bytes]:
+        """Return every file in order, the manifest first; BundleError if one changed since."""
+        with self._lock:
+            if self._file.closed:
+                raise BundleError(f"{self.path}: the bundle is closed; open it again")
+            manifest = self._archive.read(MANIFEST)
+        if hashlib.sha256(manifest).hexdigest() != self.id:
+            raise BundleError(f"{self.path}: {MANIFEST} was changed while the bundle was open")
+        entries = sorted(self.manifest.files(), key=lambda entry: entry.path)
+        return {MANIFEST: manifest, **{entry.path: self.read(entry) for entry in entries}}
 
     def golden(self) -> GoldenSet:
         """Return the golden set; BundleError when it does not fit the manifest."""
@@ -208,9 +241,15 @@ class Bundle:
             raise BundleError(f"{self.path}: {MANIFEST} has {first.size} bytes, over the limit")
         return self._archive.read(MANIFEST)
 
+    def _read_statements(self) -> tuple[Statement, ...]:
+        try:
+            return read_statements(self._archive, self.id)
+        except BundleError as error:
+            raise BundleError(f"{self.path}: {error}") from error
+
     def _verify(self) -> None:
         entries = _entries(self.manifest, str(self.path))
-        members = list(self._archive.members.values())[1:]
+        members = [m for m in self._archive.members.values() if m.name not in (MANIFEST, SIGNATURE)]
         if [member.name for member in members] != sorted(entries):
             odd = sorted(entries.keys() ^ {member.name for member in members})
             what = f"differ in {', '.join(odd)[:200]}" if odd else "are in another order"
@@ -274,6 +313,8 @@ def _entries(manifest: Manifest, where: str) -> dict[str, FileEntry]:
     entries = {entry.path: entry for entry in manifest.files()}
     if len(entries) != len(manifest.files()) or MANIFEST in entries:
         raise BundleError(f"{where}: its manifest names one path for two files")
+    if any(path.lower() == SIGNATURE for path in entries):
+        raise BundleError(f"{where}: its manifest names a file {SIGNATURE}, which signing adds")
     return entries
 
 
