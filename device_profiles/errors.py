@@ -11,6 +11,7 @@
     ├── SourceError               (OSError)       frames cannot be read                    exit 2
     ├── OutputError               (OSError)       something cannot be written              exit 2
     ├── GateError                 (RuntimeError)  done, and a gate failed                  exit 1
+    │   └── ReleaseError                          a device keeps the release that it had
     ├── EngineError               (RuntimeError)  an engine cannot load or run a model     exit 3
     │   └── CrashError                            the process that ran it died of a signal
     └── MissingError              (ImportError)   the environment lacks a package          exit 3
@@ -67,6 +68,10 @@ class GateError(EdgeError, RuntimeError):
     """The work was done, and what it produced failed a gate (accuracy, health, budget)."""
 
     exit_code = 1
+
+
+class ReleaseError(GateError):
+    """A device was given a release and keeps, or is back at, the one that it had."""
 
 
 class EngineError(EdgeError, RuntimeError):

@@ -1,0 +1,80 @@
+"""Removing what no release that is kept needs: releases, environments, agents, half-sent files."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+
+from device_profiles.errors import BundleError
+from runtime.agent.layout import Layout, remove
+from runtime.agent.release import RELEASE, Release, is_id
+from runtime.agent.state import State, save
+
+KEPT = 3
+"""How many releases stay, the current one and the one before it among them."""
+
+
+def collect(layout: Layout, state: State) -> State:
+    """Remove what is not needed any more, and return the state without it.
+
+    Never what is current, was before it, or is on trial, whatever the count; nor the environment
+    or the agent of any that stays.
+    """
+    safe = {state.current, state.previous, layout.current_id()}
+    if state.trial is not None:
+        safe |= {state.trial.release, state.trial.before}
+    newest = sorted(state.releases, key=lambda i: -float(state.releases[i].get("at", 0.0)))
+    kept = {release for release in safe if release is not None}
+    for release in newest:
+        if len(kept) < KEPT and (layout.releases / release).is_dir():
+            kept.add(release)
+    known = {key: value for key, value in state.releases.items() if key in kept}
+    if known != state.releases:
+        state = save(layout, replace(state, releases=known))
+    _keep(layout.releases, kept)
+    environments = {env for env in (_environment(layout, release) for release in kept) if env}
+    _keep(layout.environments, environments)
+    agents = {str(facts.get("agent")) for facts in known.values()}
+    _keep(layout.agents, {*agents, _target(layout.agent), own_digest()})
+    return state
+
+
+def own_digest() -> str:
+    """Return the name of the folder that the agent which runs was started from."""
+    return os.path.basename(os.path.dirname(os.path.realpath(sys.argv[0])))
+
+
+def clear_incoming(layout: Layout, but: str = "", wheels: Collection[str] = ()) -> None:
+    """Remove what was sent and is of no use any more: all but one release and some wheels."""
+    keep = {but, layout.wheels.name if wheels else ""}
+    _keep(layout.incoming, keep, files=True)
+    _keep(layout.wheels, set(wheels), files=True)
+
+
+def _keep(folder: Path, names: Collection[str], files: bool = False) -> None:
+    if not folder.is_dir():
+        return
+    for name in os.listdir(folder):
+        path = folder / name
+        if name not in names and (files or path.is_dir()):
+            remove(path)
+
+
+def _target(link: Path) -> str:
+    try:
+        return os.path.basename(os.readlink(link))
+    except FileNotFoundError:
+        return ""
+
+
+def _environment(layout: Layout, release: str) -> str | None:
+    """Return the environment of a release; none of one whose folder is gone or damaged."""
+    if not is_id(release):
+        return None
+    try:
+        return Release.from_bytes((layout.releases / release / RELEASE).read_bytes()).environment
+    except (OSError, BundleError):
+        return None

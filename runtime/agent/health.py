@@ -1,0 +1,86 @@
+"""Whether a release that was just started does its work: it is up, and results come."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from device_profiles.errors import ReleaseError
+from runtime.agent.release import Health
+from runtime.agent.services.base import Liveness, Service
+
+STATS = "stats.json"
+LOOK_S = 0.1
+MOST_RESTARTS = 2
+"""How often it may end by itself before it is given up: a camera may need a second attempt."""
+
+
+@dataclass(frozen=True)
+class Healthy:
+    """What a service showed: so many results, `seconds` after its start, on which engine."""
+
+    results: int
+    seconds: float
+    engine: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Results:
+    """Counts the results of a service over its restarts, by the stats that it keeps."""
+
+    def __init__(self, work: Path) -> None:
+        self._path = work / STATS
+        self._before = self._newest = 0
+        self.engine: Mapping[str, Any] = {}
+
+    def clear(self) -> None:
+        """Forget what an earlier service left."""
+        self._path.unlink(missing_ok=True)
+
+    def count(self) -> int:
+        """Return how many results there were by now."""
+        status = self._status()
+        results = int(status.get("results", 0))
+        if results < self._newest:  # it was started again
+            self._before += self._newest
+        self._newest = results
+        self.engine = status.get("engine") or self.engine
+        return self._before + self._newest
+
+    def _status(self) -> Mapping[str, Any]:
+        try:
+            found = json.loads(self._path.read_bytes()).get("status")
+        except (OSError, ValueError, AttributeError):  # not there yet
+            return {}
+        return found if isinstance(found, dict) else {}
+
+
+def judge(service: Service, results: Results, wanted: Health) -> Healthy:
+    """Wait until a service gave its results; ReleaseError with the reason when it does not."""
+    start = time.monotonic()
+    while True:
+        seconds = time.monotonic() - start
+        alive = service.liveness()
+        count = max(results.count(), int(alive.ready))  # it is ready from its first result on
+        if count >= wanted.results and alive.running:
+            return Healthy(count, seconds, results.engine)
+        if alive.restarts > MOST_RESTARTS:
+            raise ReleaseError(f"its service ended {alive.restarts} times: {_why(service, alive)}")
+        if seconds > wanted.within_s:
+            raise ReleaseError(
+                f"{count} of {wanted.results} results within {wanted.within_s:.0f} s: "
+                f"{_why(service, alive)}"
+            )
+        time.sleep(LOOK_S)
+
+
+def _why(service: Service, alive: Liveness) -> str:
+    """Say why it does not work: how it ended, or the last line that it wrote."""
+    said = [line.strip() for line in service.log(20) if line.strip()]
+    if alive.reason:
+        return alive.reason
+    last = f"; it wrote: {said[-1][:300]}" if said else ""
+    return f"it {'runs' if alive.running else 'does not run'}{last}"

@@ -1,0 +1,43 @@
+"""What an installation is at this moment, for `edge-sdk status`; nothing is changed by looking."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from typing import Any
+
+from runtime.agent.health import STATS
+from runtime.agent.layout import Layout
+from runtime.agent.services import Place, service_of
+from runtime.agent.state import load
+from runtime.agent.trust import Pins
+
+
+def status(layout: Layout, python: str) -> dict[str, Any]:
+    """Return the journal, what runs, and what it gives: JSON-ready values."""
+    state = load(layout)
+    service = service_of(Place(layout.root, python))
+    linked = layout.current_id()
+    held = {path.name for path in layout.releases.glob("*") if path.is_dir()}
+    pinned = Pins(layout.keys).keys()
+    return {
+        "root": str(layout.root),
+        "running": linked,
+        "held": sorted(held),
+        "state": state.to_json(),
+        "service": {"kind": service.name, **asdict(service.liveness())},
+        "stats": _stats(service.work / STATS),
+        "keys": [{"id": key.id, "name": key.name} for key in pinned],
+        "at": time.time(),
+    }
+
+
+def _stats(path: Any) -> dict[str, Any]:
+    """Return what the run that is on says of itself; nothing before its first word."""
+    try:
+        found = json.loads(path.read_bytes()).get("status")
+        age = time.time() - path.stat().st_mtime
+    except (OSError, ValueError, AttributeError):
+        return {}
+    return {**found, "written_s_ago": round(age, 1)} if isinstance(found, dict) else {}
