@@ -12,8 +12,7 @@ import sys
 from pathlib import Path
 
 from runtime.progress import step
-
-_TESTS = r"/tests?/"  # never imported on a device, and a third of numpy's files
+from runtime.wheel_file import TESTS
 
 
 def compile_modules(place: Path, python: str) -> None:
@@ -29,7 +28,7 @@ def compile_modules(place: Path, python: str) -> None:
     step("compiling the device's Python modules")
     # Not checked at import, which saves looking at the sources. What does not compile (there are
     # templates, and code of Python 2) is left to whoever imports it.
-    options = ["-q", "-q", "-x", _TESTS, "--invalidation-mode", "unchecked-hash", "-j", "0"]
+    options = ["-q", "-q", "-x", TESTS.pattern, "--invalidation-mode", "unchecked-hash", "-j", "0"]
     subprocess.run(
         [program, "-E", "-s", "-m", "compileall", *options, "."],
         cwd=place,  # what is left out is so for its name in there

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from device_profiles.errors import EdgeError, OutputError, RequestError
-from edge_sdk.wheels import _pip, site
+from edge_sdk.wheels import _pip
 from edge_sdk.wheels.lock import Lock, Wheel
 from edge_sdk.wheels.site import download, site_folder
 from edge_sdk.wheels.tags import Platform
+from runtime.wheel_file import sha256
 from tests.edge_sdk.wheels.tiny import Tiny, write_wheel
 
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -28,7 +29,7 @@ def lock_of(*files: Path, python: str = HERE) -> Lock:
     wheels = []
     for file in files:
         name, version = file.name.split("-")[:2]
-        digest = site._sha256(file)
+        digest = sha256(file)
         wheels.append(Wheel(name.replace("_", "-"), version, file.name, digest))
     return Lock("some-board", Platform("aarch64", python, "glibc 2.36"), tuple(wheels))
 
@@ -183,7 +184,7 @@ def test_a_wheelhouse_is_completed(index: Path, fetched: list[str], tmp_path: Pa
     paths[0].write_bytes(b"damaged")
     stamp = paths[1].stat().st_mtime_ns
     assert download(lock, house) == paths
-    assert site._sha256(paths[0]) == lock.wheels[0].sha256
+    assert sha256(paths[0]) == lock.wheels[0].sha256
     assert paths[1].stat().st_mtime_ns == stamp
     assert sorted(house.iterdir()) == sorted(paths)
     (tmp_path / "file").touch()
