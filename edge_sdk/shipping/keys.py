@@ -230,8 +230,10 @@ def _load(path: Path, pem: bytes, passphrase: bytes | None) -> Ed25519PrivateKey
     try:
         key = load_pem_private_key(pem, passphrase)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        why = "it is no private key in PEM" if passphrase is None else "the passphrase is wrong"
-        raise RequestError(f"{path} cannot be opened: {why}; {_MAKE}") from error
+        why = f"it is no private key in PEM; {_MAKE}"
+        if passphrase is not None:
+            why = "the passphrase is wrong, or the file is damaged; try again"
+        raise RequestError(f"{path} cannot be opened: {why}") from error
     if not isinstance(key, Ed25519PrivateKey):
         raise RequestError(f"{path} is a key of another kind than Ed25519; {_MAKE}")
     return key

@@ -39,8 +39,8 @@ def verify(bundle: Path, keys: Sequence[PublicKey]) -> Verified:
         if not good:
             known = " or ".join(f"{key.name} ({key.id})" for key in keys)
             raise GateError(
-                f"{bundle}: {why_none(found.statements, keys)}, not by {known}; do not ship it "
-                "unless you know why"
+                f"{bundle}: {why_none(found.statements, keys)}, and what was asked for is {known}; "
+                "get it again from whoever made it, or sign it: edge-sdk sign"
             )
         proven = [statement for statement, _ in good]
         other = tuple(one for one in found.statements if one not in proven)
