@@ -35,6 +35,15 @@ _LONGEST_FOLDER = 60
 _LOST = 255
 """ssh's own exit code: the connection failed, and no command did."""
 
+NO_COMMAND = (126, 127)
+"""A shell's exit codes for a program that it does not find, or may not run."""
+
+CUT = (_LOST, 12)
+"""ssh's own exit code, and rsync's when its stream ended (rsync(1), EXIT VALUES)."""
+
+# The shell of the device finds the Python; "~/" is the home there, not here.
+_SHELL = 'cd /; python=$0; case $0 in "~/"*) python=$HOME/${0#??};; esac; exec "$python" "$@"'
+
 
 @dataclass(frozen=True)
 class Address:
@@ -67,6 +76,10 @@ class Address:
         """What a person types to get there."""
         return shlex.join(["ssh", *self.words])
 
+    def with_python(self, *words: str) -> list[str]:
+        """Return what is to be run there so that its Python gets `words`."""
+        return ["sh", "-c", _SHELL, self.python, *words]
+
 
 class Connection:
     """A connection that is made by the first command; its methods may be called from any thread."""
@@ -91,6 +104,12 @@ class Connection:
         """Return ssh with the options of this connection, without a host."""
         assert self._folder is not None
         return ["ssh", "-S", str(self._folder / "s"), *_options(self.address)]
+
+    def rsync(self) -> tuple[list[str], str]:
+        """Return the words by which rsync uses this connection, and its name of the host."""
+        login = [] if self.address.user is None else ["-l", self.address.user]
+        host = f"[{self.address.host}]" if ":" in self.address.host else self.address.host
+        return ["-e", shlex.join([*self.ssh(), *login])], host
 
     def run(
         self, remote: Sequence[str], stdin: IO[bytes] | None = None

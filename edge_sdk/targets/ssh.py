@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shlex
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
@@ -28,7 +27,7 @@ from device_profiles.nearest import hint
 from device_profiles.profile import Profile
 from edge_sdk.targets import _parcel
 from edge_sdk.targets._code import packages
-from edge_sdk.targets._connection import Address, Connection
+from edge_sdk.targets._connection import CUT, NO_COMMAND, Address, Connection
 from edge_sdk.targets._options import path_of
 from edge_sdk.targets._there import source
 from edge_sdk.targets.base import Start
@@ -37,12 +36,6 @@ from runtime.progress import step
 _FORM = "ssh://user@host[:port][/folder][,python=PATH][,accept-new][,config=FILE]"
 _OPTIONS = ("accept-new", "config", "python")
 _OLDEST = (3, 10)
-
-# The shell of the device finds the Python; "~/" is the home there, not here.
-_SHELL = 'cd /; python=$0; case $0 in "~/"*) python=$HOME/${0#??};; esac; exec "$python" "$@"'
-_NO_COMMAND = (126, 127)
-# ssh's own exit code, and rsync's when its stream ended (rsync(1), EXIT VALUES).
-_CUT = (255, 12)
 
 
 def open_target(rest: str) -> SshTarget:
@@ -184,7 +177,7 @@ class SshTarget:
     def _probed(self) -> _Facts:
         done = self._run("-c", source("probe"), self.address.folder, _our_code().digest)
         words = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        if done.returncode in _NO_COMMAND:
+        if done.returncode in NO_COMMAND:
             raise MissingError(
                 f"{self.address} has no {self.address.python}; install Python {_dotted(_OLDEST)} "
                 "or newer there, or name it: ,python=PATH"
@@ -253,18 +246,16 @@ class SshTarget:
         """Copy with rsync, which takes up where it was cut; False where there is none here."""
         assert self._connection is not None
         part = f"{os.path.dirname(place)}/.part-{os.path.basename(place)}"
-        host = f"[{self.address.host}]" if ":" in self.address.host else self.address.host
-        login = [] if self.address.user is None else ["-l", self.address.user]
-        shell = shlex.join([*self._connection.ssh(), *login])
+        shell, host = self._connection.rsync()
         whole = os.path.join(os.path.abspath(path), "") if not path.name else os.path.abspath(path)
-        command = ["rsync", "-rtpLs", "--partial", "-e", shell, "--", whole, f"{host}:{part}/"]
+        command = ["rsync", "-rtpLs", "--partial", *shell, "--", whole, f"{host}:{part}/"]
         try:
             done = subprocess.run(
                 command, stdin=subprocess.DEVNULL, capture_output=True, check=False
             )
         except FileNotFoundError:
             return False
-        if done.returncode in _CUT:
+        if done.returncode in CUT:
             raise self._connection.lost(done.stderr)
         if done.returncode and not self._has(place):
             self._kept(done)
@@ -275,7 +266,7 @@ class SshTarget:
         return self._kept(self._run("-c", source("store"), place, *words))
 
     def _kept(self, done: subprocess.CompletedProcess[bytes]) -> subprocess.CompletedProcess[bytes]:
-        if done.returncode == _CUT[0]:
+        if done.returncode == CUT[0]:
             assert self._connection is not None
             raise self._connection.lost(done.stderr)
         if done.returncode:
@@ -291,7 +282,7 @@ class SshTarget:
         return self._connection.run(self._python(*words))
 
     def _python(self, *words: str) -> list[str]:
-        return ["sh", "-c", _SHELL, self.address.python, *words]
+        return self.address.with_python(*words)
 
 
 @lru_cache
