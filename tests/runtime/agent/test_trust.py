@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import base64
 import os
 import stat
 from collections.abc import Callable, Mapping
@@ -9,38 +8,31 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from device_profiles.errors import OutputError, ReleaseError, RequestError
 from runtime.agent.trust import Accepted, Pins, PublicKey, judge, parse_public, valid
-from runtime.statements import Statement, payload
+from runtime.statements import Statement
+from tests.runtime.agent.signer import Signer
 
 BUNDLE, OTHER = "a" * 64, "b" * 64
 
 
 @dataclass(frozen=True)
-class Signer:
-    """A key with a name, for tests."""
+class Voice:
+    """A key that vouches for bundles."""
 
-    name: str
-    private: Ed25519PrivateKey
+    signer: Signer
 
     @property
     def public(self) -> PublicKey:
-        return PublicKey(self.name, self.private.public_key().public_bytes_raw())
+        return self.signer.public
 
     def says(self, version: int, bundle: str = BUNDLE, channel: str = "stable") -> Statement:
-        signature = base64.b64encode(bytes(64)).decode()
-        said = Statement(bundle, channel, self.public.id, signature, "2026-11-29", version)
-        signed = self.private.sign(payload(said))
-        return replace(said, signature=base64.b64encode(signed).decode())
+        said = Statement(bundle, channel, "", "", "2026-11-29", version)
+        return self.signer.signed(said)
 
 
-def _signer(name: str, seed: int) -> Signer:
-    return Signer(name, Ed25519PrivateKey.from_private_bytes(bytes([seed]) * 32))
-
-
-ME, YOU = _signer("me", 1), _signer("you", 2)
+ME, YOU = Voice(Signer("me", b"1" * 32)), Voice(Signer("you", b"2" * 32))
 SEEN = {"stable": {"version": 5, "bundle": OTHER}}
 
 
@@ -145,10 +137,10 @@ def test_the_same_version_of_the_same_bundle_may_come_again() -> None:
 def test_one_good_statement_among_others_is_enough(
     statements: list[Statement],
     seen: Mapping[str, Mapping[str, Any]],
-    expected: tuple[Signer, str, int],
+    expected: tuple[Voice, str, int],
 ) -> None:
-    signer, channel, version = expected
-    accepted = Accepted(signer.public.id, signer.name, channel, version)
+    voice, channel, version = expected
+    accepted = Accepted(voice.public.id, voice.public.name, channel, version)
     assert judge(BUNDLE, statements, [ME.public, YOU.public], seen) == accepted
 
 
