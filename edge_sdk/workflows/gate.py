@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from device_profiles.errors import GateError, MissingError, OutputError, RequestError
@@ -66,19 +67,38 @@ def gated(output: Path, profile: Profile, options: GateOptions, notes: list[str]
     draft = output.with_name(f".{secrets.token_hex(8)}.{output.name}")
     try:
         yield draft
-        notes += _prove(draft, output, profile, options)
+        notes += _prove(draft, f"{output} was not written", options, partial(_stand_in, profile))
         os.replace(draft, output)
     finally:
         draft.unlink(missing_ok=True)
 
 
-def _prove(draft: Path, output: Path, profile: Profile, options: GateOptions) -> list[str]:
+def proven(path: Path, profile: Profile, options: GateOptions, lock: Path | None) -> list[str]:
+    """Prove a bundle on the emulated device before it is sent to a real one, with the wheels of
+    `lock` (those of its profile); return what there is to say of it.
+
+    A device whose profile names no CPU to emulate proves it alone, as every one does. GateError,
+    with the reason of every rung that failed.
+    """
+    alone = profile.emulation.cpu is None or profile.hardware.arch == host().arch
+    if alone and options.chosen != "always":
+        return []
+
+    def opened(own: Path | None) -> Target:
+        return EmulatedTarget(f"emulated:{profile.name}", profile, own or lock)
+
+    return _prove(path, "nothing was sent", options, opened)
+
+
+def _prove(
+    path: Path, refusal: str, options: GateOptions, opened: Callable[[Path | None], Target]
+) -> list[str]:
     way = options.chosen
     if way == "never":
         return []
     try:
-        target = _stand_in(profile, options.lock)
-        with closing(target), Crew(target) as crew, open_bundle(draft) as bundle:
+        target = opened(options.lock)
+        with closing(target), Crew(target) as crew, open_bundle(path) as bundle:
             proofs = prove(bundle, crew, rungs_of(bundle), PATIENCE_S, drivers=False)
     except (MissingError, OutputError, RequestError) as error:
         if way == "always" or options.lock is not None:
@@ -88,7 +108,7 @@ def _prove(draft: Path, output: Path, profile: Profile, options: GateOptions) ->
     if failed:
         reasons = "; ".join(f"{p.label}: {p.gate.detail}" for p in failed if p.gate)
         raise GateError(
-            f"{output} was not written: it does not hold on {target.uri}: {reasons}; see the "
+            f"{refusal}: it does not hold on {target.uri}: {reasons}; see the "
             "versions of the engines, or leave a format out with --format"
         )
     return _said(proofs, target)

@@ -13,6 +13,7 @@ from runtime.agent.layout import Layout, remove
 from runtime.agent.release import BUNDLE, RELEASE, Release
 from runtime.archive import Archive
 from runtime.manifest import FileEntry, Manifest
+from runtime.statements import SIGNATURE
 
 MANIFEST = "manifest.json"
 
@@ -93,6 +94,9 @@ def _bundle(path: Path, release: Release) -> Manifest:
             manifest = Manifest.from_bytes(data)
             if manifest.id != release.bundle:
                 raise BundleError(f"{BUNDLE} is another bundle than its release names")
+            named = {MANIFEST, SIGNATURE, *(entry.path for entry in manifest.files())}
+            if not named.issuperset(archive.members):
+                raise BundleError(f"{BUNDLE} holds files that its manifest does not name")
             for entry in manifest.files():
                 member = archive.members.get(entry.path)
                 if member is None or archive.digest(entry.path) != entry.sha256:

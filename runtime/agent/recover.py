@@ -139,7 +139,8 @@ def _vouched(layout: Layout, delivered: _Delivered) -> None:
         return
     digest = hashlib.sha256(delivered.offer.release.to_bytes()).hexdigest()
     try:
-        judge_trust(digest, parse_statements(delivered.statements), keys, {}, True)
+        said = parse_statements(delivered.statements) if delivered.statements else ()
+        judge_trust(digest, said, keys, {}, allow_downgrade=True)
     except EdgeError as error:
         raise ReleaseError(
             f"this device trusts keys, and none of them signed the release: {error}; deliver it "

@@ -139,7 +139,7 @@ def _check(release: Release) -> None:
             raise ValueError(f"{entry.path} has no SHA-256 or no size")
     if not re.fullmatch(r"[0-9a-f]{64}", release.bundle):
         raise ValueError("its bundle's id is no SHA-256")
-    if not re.fullmatch(r"[0-9a-f]{16,64}(-system)?", release.environment):
+    if not re.fullmatch(r"[0-9a-f]{32}(-system)?", release.environment):
         raise ValueError(f"its environment is called {release.environment!r}")
     if not (0 < release.health.within_s < 86400 and release.health.results >= 1):
         raise ValueError("its health asks for no result, or for no time")

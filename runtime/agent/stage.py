@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from device_profiles.errors import ReleaseError
+from device_profiles.errors import BundleError, ReleaseError
 from runtime.agent.collect import clear_incoming
 from runtime.agent.environment import complete
 from runtime.agent.facts import MARGIN_BYTES, facts, free_bytes, unmet
@@ -19,7 +19,7 @@ from runtime.agent.state import State
 from runtime.agent.trust import Accepted, Pins, judge
 from runtime.archive import Archive
 from runtime.manifest import FileEntry, Manifest
-from runtime.statements import SIGNATURE, Statement, parse_statements
+from runtime.statements import Statement, parse_statements, read_statements
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ def receive(layout: Layout, state: State, offer: Offer) -> Wanted:
             f"{release.name}, made for {release.needs.profile}, cannot run here: "
             f"{'; '.join(lacking)}"
         )
-    _trusted(layout, state, release, parse_statements(offer.signature), offer.allow_downgrade)
+    statements = parse_statements(offer.signature) if offer.signature else ()
+    _trusted(layout, state, release, statements, offer.allow_downgrade)
     draft = layout.incoming / release.id
     wheels = [] if complete(layout.environments / release.environment) else list(offer.wheels)
     _room(layout, release, wheels, draft)
@@ -112,7 +113,7 @@ def admit(layout: Layout, state: State, release: Release, allow_downgrade: bool)
         if folder is place:
             _mend(draft, place, release)
         manifest = verify(folder, release)
-        statements = _statements(folder / BUNDLE)
+        statements = _statements(folder / BUNDLE, release)
         accepted = _trusted(layout, state, release, statements, allow_downgrade)
     except ReleaseError:
         if layout.current_id() != release.id:
@@ -147,10 +148,12 @@ class Admitted:
     accepted: Accepted | None
 
 
-def _statements(bundle: Path) -> tuple[Statement, ...]:
-    with bundle.open("rb", buffering=0) as file:
-        archive = Archive(file, BUNDLE)
-        return parse_statements(archive.read(SIGNATURE) if SIGNATURE in archive.members else b"")
+def _statements(bundle: Path, release: Release) -> tuple[Statement, ...]:
+    try:
+        with bundle.open("rb", buffering=0) as file:
+            return read_statements(Archive(file, BUNDLE), release.bundle)
+    except BundleError as error:
+        raise ReleaseError(str(error)) from error
 
 
 def _trusted(

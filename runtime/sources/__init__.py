@@ -2,7 +2,8 @@
 
 A kind that may hang, end or go stale says `LIVE = True`, and its function takes `SourceOptions`
 too: its sources are supervised (`runtime.watched`). It may have `check(uri)`, which raises
-SourceError for an address that could never be opened.
+SourceError for an address that could never be opened. `NEEDS_SYSTEM = True` says that it imports
+what only the board's own system has.
 """
 
 from __future__ import annotations
@@ -14,7 +15,15 @@ from runtime.plugins import load_all, names
 from runtime.sources._options import Policy, SourceOptions, redacted, split_fragment
 from runtime.sources.base import Source
 
-__all__ = ["Policy", "Source", "SourceOptions", "check_source", "open_source", "redacted"]
+__all__ = [
+    "Policy",
+    "Source",
+    "SourceOptions",
+    "check_source",
+    "needs_system",
+    "open_source",
+    "redacted",
+]
 
 
 def open_source(uri: str) -> Source:
@@ -36,6 +45,16 @@ def check_source(uri: str) -> None:
     check = getattr(module, "check", None)
     if check is not None:
         check(address)
+
+
+def needs_system(uri: str) -> bool:
+    """Tell whether what `uri` names needs packages of the system that no wheel has
+    (`NEEDS_SYSTEM`): a camera stack comes with its board."""
+    address = uri.partition("#")[0]
+    return any(
+        getattr(module, "NEEDS_SYSTEM", False) and module.accepts(address)
+        for module in load_all("runtime.sources")
+    )
 
 
 def _kind(uri: str) -> tuple[ModuleType, str, SourceOptions]:

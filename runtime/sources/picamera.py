@@ -17,6 +17,7 @@ from runtime.frame import Frame
 from runtime.sources._options import Policy, SourceOptions, read_options, redacted
 
 LIVE = True
+NEEDS_SYSTEM = True  # picamera2 and libcamera come with Raspberry Pi OS
 
 _SCHEME = "picamera://"
 _BUFFERS = 4
