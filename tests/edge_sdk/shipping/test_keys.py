@@ -64,7 +64,7 @@ def test_another_tool_reads_the_private_key(folder: Path) -> None:
     made = new_key("me", b"open sesame")
     data = (folder / "me.key").read_bytes()
     assert data.startswith(b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
-    words = "pkey -passin stdin -pubout -outform DER -in".split()
+    words = ["pkey", "-passin", "stdin", "-pubout", "-outform", "DER", "-in"]
     done = subprocess.run(
         ["openssl", *words, str(folder / "me.key")],
         input=b"open sesame\n",
