@@ -71,7 +71,7 @@ def build(wanted: Wanted, say: Callable[[str], None]) -> None:
     """
     lock = read_lock(wanted.lock_text)
     _check_python(lock)
-    place = wanted.place
+    place = wanted.place.absolute()
     if complete(place):
         return
     _check_wheels(lock, wanted.wheels, say)

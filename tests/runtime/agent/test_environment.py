@@ -102,6 +102,14 @@ def test_an_environment_is_made(wanted: Wanted) -> None:
     assert stamps == {path: path.stat().st_mtime_ns for path in place.rglob("*")}
 
 
+def test_its_place_may_be_said_from_here(
+    wanted: Wanted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    build(replace(wanted, place=wanted.place.relative_to(tmp_path)), silent)
+    assert complete(wanted.place)
+
+
 def test_its_name_says_what_is_in_it(wanted: Wanted, wheels: Path) -> None:
     lock = lock_of(wheels)
     assert key(lock.to_text()) == lock.digest[:32] == wanted.place.name
