@@ -1,6 +1,6 @@
 """Replay a bundle's golden set here, rung by rung: `python -m runtime.replay BUNDLE [OPTIONS]`.
 
-Prints one JSON line: `rungs` (label, passed, reason, absent, ms), `chosen` (what would run, as
+Each `--source URI` that it is to run on must be one. Prints one JSON line: `rungs` (label, passed, reason, absent, ms), `chosen` (what would run, as
 `Ladder.status`), or `error`. Rungs on plain CPU code must all pass; one on a driver may be refused,
 which is told, where another runs.
 """
@@ -22,6 +22,7 @@ from runtime.demand import parse_demand
 from runtime.engines import traits
 from runtime.ladder import LadderOptions, open_ladder
 from runtime.rungs import Rungs
+from runtime.sources import check_source
 
 
 def replay_all(path: Path, options: LadderOptions) -> dict[str, Any]:
@@ -63,9 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--provider", default="auto")
+    parser.add_argument("--source", action="append", default=[])
     asked = parser.parse_args(arguments)
     found: dict[str, Any] = {"rungs": [], "chosen": {}}
     try:
+        for source in asked.source:  # what could never be opened is no reason to switch
+            check_source(source)
         options = LadderOptions(demand=parse_demand(asked.provider), threads=asked.threads)
         found = replay_all(asked.bundle, options)
     except EdgeError as error:

@@ -46,18 +46,24 @@ def sign(bundle: Path, key: SigningKey, options: SignOptions | None = None) -> S
     output = options.output or bundle
     with open_bundle(bundle) as found:
         check_writable(output)
-        statement = Statement(
-            bundle=found.id,
-            channel=options.channel,
-            key=key.public.id,
-            signature=_UNSIGNED,
-            signed=datetime.now(timezone.utc).date().isoformat(),
-            version=int(time.time()) if options.version is None else options.version,
-        )
-        check_statement(statement)
-        signature = base64.b64encode(key.sign(payload(statement))).decode()
-        statement = replace(statement, signature=signature)
+        statement = stated(found.id, key, options)
         place = statement.key, statement.channel
         others = [other for other in found.statements if (other.key, other.channel) != place]
         write_statements(found, [*others, statement], output)
     return Signed(output, statement, (*others, statement))
+
+
+def stated(identity: str, key: SigningKey, options: SignOptions | None = None) -> Statement:
+    """Return a signed statement on what is known by a SHA-256; BundleError as `sign` raises it."""
+    options = options or SignOptions()
+    statement = Statement(
+        bundle=identity,
+        channel=options.channel,
+        key=key.public.id,
+        signature=_UNSIGNED,
+        signed=datetime.now(timezone.utc).date().isoformat(),
+        version=int(time.time()) if options.version is None else options.version,
+    )
+    check_statement(statement)
+    signature = base64.b64encode(key.sign(payload(statement))).decode()
+    return replace(statement, signature=signature)

@@ -17,7 +17,7 @@ from runtime.agent.layout import Layout
 from runtime.agent.release import BUNDLE, Release
 from runtime.deaths import last_words, signal_of, signal_words
 
-_PASSED_ON = ("--threads", "--provider")
+_PASSED_ON = ("--threads", "--provider", "--source")
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def environment(work: Path) -> dict[str, str]:
 
 
 def _options(words: tuple[str, ...]) -> list[str]:
-    """Return what of a run's words decides how its engine is opened."""
+    """Return what of a run's words decides how its engine is opened, and what it runs on."""
     found = []
     for option, value in pairwise(words):
         if option in _PASSED_ON:

@@ -174,7 +174,9 @@ class Installation:
             healthy = self.started(release)
         except ReleaseError as error:
             self.undone(str(error))
-            raise ReleaseError(f"{error}; the release before it runs again") from error
+            linked = self.layout.current_id()
+            after = f"{linked[:12]} is current again" if linked else "nothing is current again"
+            raise ReleaseError(f"{error}; {after}") from error
         facts = {} if healthy is None else {"engine": healthy.engine, "results": healthy.results}
         self.state = self.state.knowing(release.id, {k: v for k, v in facts.items() if v})
         self.state = trial.keep(self.layout, self.state)

@@ -32,6 +32,11 @@ def open_source(uri: str) -> Synthetic:
     return Synthetic(uri)
 
 
+def check(uri: str) -> None:
+    """Raise SourceError for what could not be made: to make it is to know."""
+    Synthetic(uri).close()
+
+
 class Synthetic:
     """A scene as a source; when live, `read` waits until the frame is due."""
 
