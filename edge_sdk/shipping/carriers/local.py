@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -61,6 +62,7 @@ class LocalCarrier:
         start = time.monotonic()
         total = sum(map(size_of, contents.values()))
         self._writing(lambda: take.settle(found.root, self._agent, _opened(contents.items())))
+        self._seat = replace(found, agent=True)
         return Sent(len(contents), total, 0, time.monotonic() - start)
 
     def put(self, files: Sequence[Item], basis: str | None = None) -> Sent:

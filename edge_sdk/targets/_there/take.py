@@ -104,16 +104,13 @@ def settle(root: str, folder: str, files: Files) -> None:
 
 
 def members(stream: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
-    """Yield the files of an archive; OSError where it breaks off."""
-    try:
-        with tarfile.open(fileobj=stream, mode="r|gz") as archive:
-            for member in archive:
-                content = archive.extractfile(member)
-                if content is None:
-                    raise OSError(0, f"{member.name} is no file")
-                yield member.name, content
-    except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise OSError(0, f"what came is not whole ({error})") from error
+    """Yield the files of an archive."""
+    with tarfile.open(fileobj=stream, mode="r|gz") as archive:
+        for member in archive:
+            content = archive.extractfile(member)
+            if content is None:
+                raise tarfile.ReadError(f"{member.name} is no file")
+            yield member.name, content
 
 
 def main(root: str, folder: str = "") -> None:
@@ -127,5 +124,7 @@ def main(root: str, folder: str = "") -> None:
 if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        sys.exit(f"what came is not whole ({error})")
     except OSError as error:
         sys.exit(error.strerror or str(error))
