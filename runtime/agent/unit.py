@@ -207,6 +207,8 @@ def _below(path: str, folders: tuple[str, ...]) -> bool:
 def _words(words: list[str]) -> str:
     """Quote a command as systemd.service(5) reads it."""
     first, *rest = words
+    if set(first) & set("\"'\\"):
+        raise RequestError(f"systemd starts no program that is called {first}; rename its folder")
     # In the name of the program a dollar is one already.
     return " ".join([_quoted(first), *(_quoted(word).replace("$", "$$") for word in rest)])
 

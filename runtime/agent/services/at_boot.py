@@ -29,7 +29,12 @@ def install(place: Place, files: Path = Path("/")) -> list[str]:
     elif _has_cron(files):
         _change_crontab(place, add=True)
         return ["cron starts it at boot (crontab -l)"]
-    return [f"nothing here starts it at boot; have this run then: {boot_line(place)}"]
+    return [by_hand(place)]
+
+
+def by_hand(place: Place) -> str:
+    """Say what a person has to do where nothing starts it at boot."""
+    return f"nothing here starts it at boot; have this run then: {boot_line(place)}"
 
 
 def remove(place: Place, files: Path = Path("/")) -> None:

@@ -158,7 +158,7 @@ def test_there_is_one_supervisor(root: Path) -> None:
     assert until(lambda: service.liveness().ready)
     pid = service.liveness().pid
     words = place_of(root).command("supervise", str(root))
-    assert subprocess.run(words, stdin=subprocess.DEVNULL, timeout=20).returncode == 0
+    subprocess.run(words, stdin=subprocess.DEVNULL, timeout=20, check=True)
     assert service.liveness().pid == pid and processes_of(root) == [pid]
 
 
