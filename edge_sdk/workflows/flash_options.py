@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from device_profiles.errors import RequestError
+from edge_sdk.shipping.keys import SigningKey
 from edge_sdk.workflows.gate import GateOptions
 from edge_sdk.workflows.limits import check_threads
 from runtime.agent.release import Health
@@ -68,7 +69,7 @@ class FlashOptions:
     python: str | None = None
     health: Health = field(default_factory=Health)
     pin: Sequence[str] = ()
-    key: str | None = None
+    key: SigningKey | None = None
     allow_downgrade: bool = False
     shadow: int = 0
     shadow_source: str | None = None

@@ -21,7 +21,7 @@ def collect(layout: Layout, state: State) -> State:
     """Remove what is not needed any more, and return the state without it.
 
     Never what is current, was before it, or is on trial, whatever the count; nor the environment
-    or the agent of any that stays.
+    or the agent of any that stays. What was rolled back and never kept does not stay.
     """
     safe = {state.current, state.previous, layout.current_id()}
     if state.trial is not None:
@@ -29,6 +29,8 @@ def collect(layout: Layout, state: State) -> State:
     newest = sorted(state.releases, key=lambda i: -float(state.releases[i].get("at", 0.0)))
     kept = {release for release in safe if release is not None}
     for release in newest:
+        if "failed" in state.releases[release]:
+            continue
         if len(kept) < KEPT and (layout.releases / release).is_dir():
             kept.add(release)
     known = {key: value for key, value in state.releases.items() if key in kept}

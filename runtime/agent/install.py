@@ -21,7 +21,7 @@ from runtime.agent.golden import Replayed, replay
 from runtime.agent.health import LOOK_S, Healthy, Results, judge
 from runtime.agent.held import verify
 from runtime.agent.layout import Layout, point, remove, unwritable
-from runtime.agent.release import LOCK, Release
+from runtime.agent.release import LOCK, Health, Release
 from runtime.agent.services import Place, Service, ServiceOptions, service_of
 from runtime.agent.stage import Admitted, admit
 from runtime.agent.state import State, save
@@ -145,13 +145,14 @@ class Installation:
         self.switched(release)
         self._adopted()
 
-    def switched(self, release: Release) -> None:
-        """Let a release be what runs, judge it, and keep it; ReleaseError after it was undone."""
+    def switched(self, release: Release, health: Health | None = None) -> None:
+        """Let a release be what runs, judge it by its own or another `health`, and keep it;
+        ReleaseError after it was undone."""
         with watched(self.layout):
             with self._step("switch"):
                 self.service.stop()
                 self.state = trial.begin(self.layout, self.state, release.id)
-            self.tried(release)
+            self.tried(release, health or release.health)
 
     def back(self) -> State:
         """Go back to the release that was kept before this one; ReleaseError where there is none.
@@ -164,24 +165,22 @@ class Installation:
         release = self.release(before)
         with self._step("verify"):
             verify(self.layout.releases / before, release)
-        asked = replace(release, health=replace(release.health, results=1))
-        self.switched(asked)
+        self.switched(release, replace(release.health, results=1))
         return self.state
 
-    def tried(self, release: Release) -> None:
+    def tried(self, release: Release, health: Health) -> None:
         """Start what is on trial and judge it; ReleaseError after it was taken back."""
         try:
-            healthy = self.started(release)
+            healthy = self._started(release, health)
         except ReleaseError as error:
             self.undone(str(error))
             linked = self.layout.current_id()
             after = f"{linked[:12]} is current again" if linked else "nothing is current again"
             raise ReleaseError(f"{error}; {after}") from error
-        facts = {} if healthy is None else {"engine": healthy.engine, "results": healthy.results}
-        self.state = self.state.knowing(release.id, {k: v for k, v in facts.items() if v})
+        self.state = self.state.knowing(release.id, _ran(healthy))
         self.state = trial.keep(self.layout, self.state)
 
-    def started(self, release: Release) -> Healthy | None:
+    def _started(self, release: Release, health: Health) -> Healthy | None:
         """Start what the link names and judge it, unless there is nothing to run."""
         if not release.run.words:
             return None
@@ -189,7 +188,7 @@ class Installation:
             results = Results(self.service.work)
             results.clear()
             self.service.start()
-            healthy = judge(self.service, results, release.health)
+            healthy = judge(self.service, results, health)
             facts |= {"results": healthy.results, "first_s": round(healthy.seconds, 3)}
         return healthy
 
@@ -198,7 +197,10 @@ class Installation:
         with self._step("roll back"):
             self.service.stop()
             self.state = trial.undo(self.layout, self.state, reason)
+            if self.layout.current_id() is None:
+                self.service.remove()
             self.resumed()
+        self._tidied()
 
     def resumed(self) -> None:
         """Start what the link names, which was kept before, or nothing where it names nothing."""
@@ -272,6 +274,14 @@ def _since(start: float) -> float:
 def _signed(admitted: Admitted) -> str:
     found = admitted.accepted
     return f"{found.name}, {found.channel} {found.version}" if found else ""
+
+
+def _ran(healthy: Healthy | None) -> Mapping[str, Any]:
+    """Return what a service that runs says of its engine: it may have dropped a rung since."""
+    if healthy is None or not healthy.engine:
+        return {}
+    names = {"rung": "label", "engine": "name", "engine_version": "version", "provider": "provider"}
+    return {ours: str(healthy.engine.get(its, "")) for ours, its in names.items()}
 
 
 def _known(release: Release, admitted: Admitted, replayed: Replayed) -> Mapping[str, Any]:

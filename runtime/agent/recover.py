@@ -54,7 +54,7 @@ def settle(installation: Installation) -> None:
         return
     release = installation.release(found.release)
     if not (release.run.words and installation.service.liveness().running):
-        installation.tried(release)
+        installation.tried(release, release.health)
         return
     try:
         judge(installation.service, Results(installation.service.work), release.health)

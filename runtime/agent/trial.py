@@ -42,6 +42,8 @@ def undo(layout: Layout, state: State, reason: str) -> State:
     assert state.trial is not None
     release, before = state.trial.release, state.trial.before
     _switch(layout, before)
+    if release not in (state.current, state.previous):  # it never was kept
+        state = state.knowing(release, {"failed": reason})
     return save(layout, replace(state, trial=None).noted("rolled back", release, reason))
 
 
