@@ -31,16 +31,22 @@ class Monitor:
         self._make = make
         self._observers = list(observers)
         self._interval_s = interval_s
-        self._ended = threading.Event()
+        self._ended = False
+        self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
 
     def start(self) -> None:
         """Begin to watch."""
         self._thread.start()
 
+    def hurry(self) -> None:
+        """Tell the observers at once: something came to be that they wait for."""
+        self._wake.set()
+
     def stop(self) -> None:
         """Tell the observers the last state and end."""
-        self._ended.set()
+        self._ended = True
+        self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
             self._tick()
@@ -50,8 +56,11 @@ class Monitor:
         while True:
             # From a fixed start, so that a slow observer makes no interval longer.
             due = max(due + self._interval_s, time.monotonic())
-            if self._ended.wait(due - time.monotonic()):
+            hurried = self._wake.wait(due - time.monotonic())
+            if self._ended:
                 return
+            if hurried:
+                self._wake.clear()
             self._tick()
 
     def _tick(self) -> None:

@@ -322,6 +322,8 @@ class Pipeline:
         self.times.age.add(age_ns / 1e9)
         stamp = Stamp(age_ns / 1e6, ran)
         self._state.delivered(number)
+        if self._state.results == 1:  # who waits for the first is told at once
+            self._monitor.hurry()
         taken = [outlet.put(frame, result, stamp) for outlet in self._outlets]
         return self._results.put((frame, result)) and all(taken)
 

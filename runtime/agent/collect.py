@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from device_profiles.errors import BundleError
 from runtime.agent.layout import Layout, remove
 from runtime.agent.release import RELEASE, Release, is_id
+from runtime.agent.resident import own_digest
 from runtime.agent.state import State, save
 
 KEPT = 3
@@ -42,11 +42,6 @@ def collect(layout: Layout, state: State) -> State:
     agents = {str(facts.get("agent")) for facts in known.values()}
     _keep(layout.agents, {*agents, _target(layout.agent), own_digest()})
     return state
-
-
-def own_digest() -> str:
-    """Return the name of the folder that the agent which runs was started from."""
-    return os.path.basename(os.path.dirname(os.path.realpath(sys.argv[0])))
 
 
 def clear_incoming(layout: Layout, but: str = "", wheels: Collection[str] = ()) -> None:

@@ -16,12 +16,13 @@ from typing import Any
 
 from device_profiles.errors import EdgeError, ReleaseError
 from runtime.agent import environment, trial
-from runtime.agent.collect import clear_incoming, collect, own_digest
+from runtime.agent.collect import clear_incoming, collect
 from runtime.agent.golden import Replayed, replay
 from runtime.agent.health import LOOK_S, Healthy, Results, judge
 from runtime.agent.held import verify
-from runtime.agent.layout import Layout, point, remove, unwritable
+from runtime.agent.layout import Layout, remove
 from runtime.agent.release import LOCK, Health, Release
+from runtime.agent.resident import adopt, own_digest, prepare
 from runtime.agent.services import Place, Service, ServiceOptions, service_of
 from runtime.agent.stage import Admitted, admit
 from runtime.agent.state import State, save
@@ -124,7 +125,7 @@ class Installation:
         from runtime.agent.shadow import compared
 
         with self._step("shadow") as facts:
-            facts.update(compared(self.layout, release, self.state.current, words))
+            facts |= compared(self.layout, release, self.state.current, words, self.service.work)
 
     def _refused(self, release: Release, reason: str) -> None:
         """Journal why a release was not switched to, and leave nothing of it."""
@@ -137,13 +138,15 @@ class Installation:
 
     def _switched(self, release: Release) -> None:
         """Switch to a release, judge it, and keep it or go back."""
-        self._adopted(first=True)
+        prepare(self.layout)
+        if not self.layout.agent.exists():
+            adopt(self.layout)
         if release.run.words:
             with self._step("service") as facts:
                 facts["kind"] = self.service.name
                 facts["notes"] = self.service.install(ServiceOptions(release.run.watchdog_s))
         self.switched(release)
-        self._adopted()
+        adopt(self.layout)
 
     def switched(self, release: Release, health: Health | None = None) -> None:
         """Let a release be what runs, judge it by its own or another `health`, and keep it;
@@ -221,16 +224,6 @@ class Installation:
             return Release.from_bytes(data)
         except (OSError, EdgeError) as error:
             raise ReleaseError(f"the release {identity[:12]} is damaged here: {error}") from error
-
-    def _adopted(self, first: bool = False) -> None:
-        """Let the agent that did it be the one that starts it from now on; at `first`, only where
-        there is none yet."""
-        digest = own_digest()
-        if (self.layout.agents / digest).is_dir() and not (first and self.layout.agent.exists()):
-            try:
-                point(self.layout.agent, f"agents/{digest}")
-            except OSError as error:
-                raise unwritable(self.layout.root, error) from error
 
     def _noted(self, release: Release, admitted: Admitted) -> None:
         found = admitted.accepted

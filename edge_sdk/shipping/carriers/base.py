@@ -22,11 +22,13 @@ OLDEST = (3, 10)
 
 AGENT = "agent.py"
 
-_AGENT_TEXT = '''"""The agent of Edge SDK; it lies in the wheel beside this file."""
+_AGENT_TEXT = '''"""The agent of Edge SDK: it lies in the wheel beside this file, and later in code."""
 
 import os, sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), {wheel!r}))
+here = os.path.dirname(os.path.realpath(__file__))
+code = os.path.join(here, "code")
+sys.path.insert(0, code if os.path.isdir(code) else os.path.join(here, {wheel!r}))
 from runtime.agent.__main__ import main
 
 sys.exit(main())
