@@ -15,6 +15,9 @@ from runtime.status import RunStatus
 INTERVAL_S = 5.0
 """Between two writes: 17 000 a day of some kilobytes, which a memory card bears."""
 
+FRESH_S = 60.0
+"""For so long every status is written at first: who has just started a run waits for results."""
+
 
 class StatsFile:
     """An observer that keeps `path` up to date: `{"status": ...}`, at the end `"summary"` too.
@@ -23,18 +26,21 @@ class StatsFile:
     OutputError at once when it cannot be written.
     """
 
-    def __init__(self, path: Path, interval_s: float = INTERVAL_S) -> None:
+    def __init__(
+        self, path: Path, interval_s: float = INTERVAL_S, fresh_s: float = FRESH_S
+    ) -> None:
         self._path = path
         self._interval_s = interval_s
+        self._fresh_until = time.monotonic() + fresh_s
         self._due = 0.0
         self._status: dict[str, Any] | None = None
         self._write({"status": None})
 
     def __call__(self, status: RunStatus) -> None:
-        """Take a status, and write it if the last one is old enough."""
+        """Take a status, and write it if the run is young or the last one is old enough."""
         self._status = status.to_json()
         now = time.monotonic()
-        if now >= self._due:
+        if now < self._fresh_until or now >= self._due:
             self._due = now + self._interval_s
             self._write({"status": self._status})
 

@@ -1,7 +1,8 @@
 """The few files that make a running system of Debian's packages: no systemd, busybox as init.
 
 Boots are counted in /var/lib/edge/boots. At boot every executable of /etc/edge/boot.d runs, in the
-order of the names, when ssh is up already; /etc/edge/service, where there is one, is started and
+order of the names, when ssh is up already, and then, as Buildroot's rcS has it, every script
+/etc/init.d/S??* with the word `start`; /etc/edge/service, where there is one, is started and
 started again whenever it ends. Keys come with the boot (/run/edge), never with the disk.
 """
 
@@ -56,6 +57,9 @@ STARTED = f"""#!/bin/busybox sh
 export PATH={PATH} HOME=/root
 for script in /etc/edge/boot.d/*; do
   if [ -f "$script" ] && [ -x "$script" ]; then "$script" </dev/null; fi
+done
+for script in /etc/init.d/S??*; do
+  if [ -f "$script" ] && [ -x "$script" ]; then "$script" start </dev/null; fi
 done
 """
 

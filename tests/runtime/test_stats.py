@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -33,12 +34,23 @@ def test_a_run_leaves_its_last_status_and_its_summary(tmp_path: Path) -> None:
 
 def test_it_is_written_at_intervals_and_never_grows(tmp_path: Path) -> None:
     path = tmp_path / "stats.json"
-    stats = StatsFile(path, interval_s=3600)
+    stats = StatsFile(path, interval_s=3600, fresh_s=0)
     for results in range(1, 20):
         stats(status(results))
     assert json.loads(path.read_text())["status"]["results"] == 1
     stats.finish({})
     assert json.loads(path.read_text())["status"]["results"] == 19
+
+
+def test_every_status_of_a_young_run_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "stats.json"
+    stats = StatsFile(path, interval_s=3600, fresh_s=0.2)
+    for results in (1, 2, 3):
+        stats(status(results))
+        assert json.loads(path.read_text())["status"]["results"] == results
+    time.sleep(0.2)
+    stats(status(4))
+    assert json.loads(path.read_text())["status"]["results"] == 3
 
 
 def test_a_file_that_cannot_be_written_is_refused_before_the_run(tmp_path: Path) -> None:
