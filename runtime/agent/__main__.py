@@ -1,7 +1,7 @@
 """The agent's commands, of which each takes the folder of the installation.
 
 For a host: session, status, rollback, logs, uninstall. For the device: guard, serve, finish, boot,
-supervise. Started as `python3 -I ROOT/agent/agent.py COMMAND ROOT`; prints JSON lines.
+supervise, stop. Started as `python3 -I ROOT/agent/agent.py COMMAND ROOT`; prints JSON lines.
 """
 
 from __future__ import annotations
@@ -109,6 +109,13 @@ def _supervise(layout: Layout, _wire: Wire, _more: Sequence[str]) -> None:
     supervise(Place(layout.root, python()))
 
 
+def _stop(layout: Layout, _wire: Wire, _more: Sequence[str]) -> None:
+    from runtime.agent.install import python
+    from runtime.agent.services import Place, service_of
+
+    service_of(Place(layout.root, python())).stop()
+
+
 COMMANDS: Mapping[str, Callable[[Layout, Wire, Sequence[str]], Any]] = {
     "session": _session,
     "status": _status,
@@ -120,6 +127,7 @@ COMMANDS: Mapping[str, Callable[[Layout, Wire, Sequence[str]], Any]] = {
     "finish": _finish,
     "boot": _boot,
     "supervise": _supervise,
+    "stop": _stop,
 }
 
 if __name__ == "__main__":
