@@ -42,7 +42,13 @@ def replay(layout: Layout, release: Release, folder: Path, work: Path) -> Replay
     """
     command = [python_of(layout, release), "-I", "-m", "runtime.replay", folder / BUNDLE]
     words = [*map(str, command), *_options(release.run.words)]
-    code, out, err = _run(words, environment(work), release.golden_s)
+    try:
+        code, out, err = run_within(words, environment(work), release.golden_s)
+    except subprocess.TimeoutExpired as error:
+        raise ReleaseError(
+            f"its golden replay did not end within {release.golden_s:.0f} s on this device: a rung "
+            "hangs, or the model is too slow for it"
+        ) from error
     try:
         found = json.loads(out.splitlines()[-1]) if out else {}
         replayed = Replayed(tuple(found["rungs"]), found["chosen"])
@@ -72,11 +78,15 @@ def _options(words: tuple[str, ...]) -> list[str]:
     return found
 
 
-def _run(words: list[str], variables: Mapping[str, str], limit_s: float) -> tuple[int, str, bytes]:
+def run_within(
+    words: list[str], variables: Mapping[str, str], limit_s: float, given: bytes = b""
+) -> tuple[int, str, bytes]:
+    """Run the Python of a release, `given` on its standard input; return its exit code and what it
+    printed. Raises `subprocess.TimeoutExpired` when it takes longer, with nothing left of it."""
     try:
         with subprocess.Popen(
             words,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=variables,
@@ -84,12 +94,7 @@ def _run(words: list[str], variables: Mapping[str, str], limit_s: float) -> tupl
             start_new_session=True,
         ) as process:
             try:
-                out, err = process.communicate(timeout=limit_s)
-            except subprocess.TimeoutExpired as error:
-                raise ReleaseError(
-                    f"its golden replay did not end within {limit_s:.0f} s on this device: a rung "
-                    "hangs, or the model is too slow for it"
-                ) from error
+                out, err = process.communicate(given, limit_s)
             finally:
                 _end(process)
     except OSError as error:

@@ -5,10 +5,21 @@ from __future__ import annotations
 
 from typing import cast
 
-from runtime.evaluate.base import Comparison, Evaluation, Judged, Seen, Terms
+from device_profiles.errors import RequestError
+from runtime.evaluate.base import Answer, Comparison, Evaluation, Judged, Seen, Terms
 from runtime.plugins import load
 
-__all__ = ["Comparison", "Judged", "Seen", "Terms", "start", "terms"]
+__all__ = [
+    "Answer",
+    "Comparison",
+    "Evaluation",
+    "Judged",
+    "Seen",
+    "Terms",
+    "between_models",
+    "start",
+    "terms",
+]
 
 
 def start(task: str, judged: Judged) -> Comparison:
@@ -22,6 +33,18 @@ def start(task: str, judged: Judged) -> Comparison:
 def terms(task: str) -> Terms:
     """Return the terms in which answers to `task` are judged; RequestError when there is none."""
     return _evaluation(task).TERMS
+
+
+def between_models(task: str) -> Evaluation:
+    """Return the evaluation of `task`, by whose `answer` and `agreement` different models can be
+    compared; RequestError where there is none, or it has no such."""
+    evaluation = _evaluation(task)
+    if not hasattr(evaluation, "agreement"):
+        raise RequestError(
+            f"answers to task {task} of different models cannot be compared; its evaluation has "
+            "no agreement"
+        )
+    return evaluation
 
 
 def _evaluation(task: str) -> Evaluation:

@@ -78,6 +78,15 @@ class Terms:
         return "points" if unit == "%" else unit
 
 
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What two models are compared by that share nothing but their task: of one result for a
+    frame, JSON-ready `facts` and arrays of numbers."""
+
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    arrays: tuple[Array, ...] = ()
+
+
 class Result(Protocol):
     """What a comparison comes to."""
 
@@ -104,9 +113,17 @@ class Comparison(Protocol):
 
 
 class Evaluation(Protocol):
-    """What a module of this folder offers: `TERMS`, and `start(judged) -> Comparison`."""
+    """What a module of this folder offers: `TERMS`, and `start(judged) -> Comparison`; and, where
+    different models can be compared, `answer` and `agreement`."""
 
     TERMS: Terms
 
     def start(self, judged: Judged) -> Comparison:
         """Start comparing two executions of one model."""
+
+    def answer(self, result: Any, outputs: Sequence[Array]) -> Answer:
+        """Return what is compared of a task's result, which was decoded from `outputs`."""
+
+    def agreement(self, one: Answer, other: Answer) -> float | None:
+        """Return how far two models agree on a frame, 0..1; None where there is nothing to agree
+        on, GateError where their answers cannot be compared."""

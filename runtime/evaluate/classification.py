@@ -11,8 +11,9 @@ import numpy as np
 
 from device_profiles.errors import DataError
 from runtime.evaluate._intervals import Interval, paired_difference, wilson
-from runtime.evaluate.base import Figure, Judged, Seen, Terms
+from runtime.evaluate.base import Answer, Figure, Judged, Seen, Terms
 from runtime.evaluate.raw import Array, Difference, finite
+from runtime.tasks.classify import Classification
 
 TERMS = Terms(
     truth=int,
@@ -141,6 +142,16 @@ class _First:
 def start(judged: Judged) -> _First:
     """Start comparing two classifiers, whose first output is one score per class."""
     return _First()
+
+
+def answer(result: Classification, outputs: Sequence[Array]) -> Answer:
+    """Return the name of the first class."""
+    return Answer({"label": result.label})
+
+
+def agreement(one: Answer, other: Answer) -> float:
+    """Return 1 where two models name the same class first, else 0."""
+    return float(one.facts["label"] == other.facts["label"])
 
 
 def compare(reference: Array, artifact: Array, labels: Sequence[int] | None = None) -> Comparison:

@@ -20,10 +20,10 @@ from runtime.datasets.base import Boxes
 from runtime.evaluate._average_precision import AREAS, AveragePrecision, Found, Things
 from runtime.evaluate._intervals import Interval, bootstrap, wilson
 from runtime.evaluate._judgement import Judgement
-from runtime.evaluate.base import Array, Figure, Judged, Seen, Terms
+from runtime.evaluate.base import Answer, Array, Figure, Judged, Seen, Terms
 from runtime.evaluate.raw import RawComparer
 from runtime.tasks.base import Decode, TaskContext
-from runtime.tasks.detect import make
+from runtime.tasks.detect import Detections, make
 
 TERMS = Terms(
     truth=Boxes,
@@ -136,6 +136,26 @@ class _Comparer:
 def start(judged: Judged) -> _Comparer:
     """Start comparing two detectors."""
     return _Comparer(judged)
+
+
+def answer(result: Detections, outputs: Sequence[Array]) -> Answer:
+    """Return the boxes that are shown, with the names of their classes."""
+    boxes = np.array([item.box for item in result.items], np.float64).reshape(-1, 4)
+    return Answer({"labels": [item.label for item in result.items]}, (boxes,))
+
+
+def agreement(one: Answer, other: Answer) -> float | None:
+    """Return the share of the boxes of two models that both have (F1), by the names of their
+    classes; None where neither has any."""
+    sides = [(a.arrays[0].astype(np.float64), a.facts["labels"]) for a in (one, other)]
+    total = sum(len(labels) for _, labels in sides)
+    if not total:
+        return None
+    names = {name: number for number, name in enumerate({*sides[0][1], *sides[1][1]})}
+    (boxes, classes), (others, other_classes) = (
+        (found, np.array([names[label] for label in labels], np.int64)) for found, labels in sides
+    )
+    return 2 * len(_matched(boxes, classes, others, other_classes, OVERLAP)) / total
 
 
 def found(decode: Decode, outputs: Sequence[Array], context: TaskContext) -> Found:

@@ -18,7 +18,7 @@ from device_profiles.errors import DataError, EngineError, GateError
 from runtime.datasets.base import PictureFile
 from runtime.evaluate._intervals import Weights, bootstrap
 from runtime.evaluate._judgement import Judgement
-from runtime.evaluate.base import Array, Figure, Judged, Seen, Terms
+from runtime.evaluate.base import Answer, Array, Figure, Judged, Seen, Terms
 from runtime.evaluate.raw import RawComparer
 from runtime.images import read_image
 from runtime.tasks import decoder
@@ -34,6 +34,8 @@ _MOST = 100.0
 """The PSNR of two equal pictures, which has no end: a byte has 48 dB in steps of one."""
 # Luma of BT.601 (2.5.1) from blue, green, red; the tables of a byte's share in it.
 _WEIGHTS = (0.114, 0.587, 0.299)
+SAME_DB = 30.0
+"""From which PSNR on two pictures are taken for the same: what lossy compression leaves."""
 _BAND = 64  # rows that are compared at once
 
 
@@ -69,19 +71,7 @@ class _Comparer:
 
     def _ratio(self, picture: EnhancedImage, truth: NDArray[np.uint8], border: int) -> float:
         """Return the PSNR of a picture in dB."""
-        height, width = truth.shape[:2]
-        # A picture that is all border is judged by all of it.
-        border = border if min(height, width) > 2 * border else 0
-        inner = slice(border, width - border)
-        own, total = _shown(picture), 0.0
-        for start in range(border, height - border, _BAND):
-            rows = slice(start, min(start + _BAND, height - border))
-            error = _luma(own[rows, inner]) - _luma(truth[rows, inner])
-            total += float((error * error).sum())
-        if not total:
-            return _MOST
-        mean = total * self._step**2 / ((height - 2 * border) * (width - 2 * border))
-        return min(10 * math.log10(255**2 / mean), _MOST)
+        return _psnr(_shown(picture), truth, border, self._step)
 
     def result(self) -> Judgement:
         """Return the comparison so far; DataError with no images, or with high pictures for some
@@ -110,6 +100,37 @@ class _Comparer:
 def start(judged: Judged) -> _Comparer:
     """Start comparing two models that enhance."""
     return _Comparer(judged)
+
+
+def answer(result: EnhancedImage, outputs: Sequence[Array]) -> Answer:
+    """Return the picture that a model gave."""
+    return Answer(arrays=(_shown(result),))
+
+
+def agreement(one: Answer, other: Answer) -> float:
+    """Return 1 where the luma of two pictures has a PSNR of at least `SAME_DB`, else 0; GateError
+    where they are not of one size."""
+    pictures = [found.arrays[0].astype(np.uint8, copy=False) for found in (one, other)]
+    sizes = [picture.shape[:2] for picture in pictures]
+    if sizes[0] != sizes[1]:
+        raise GateError(f"one makes pictures of {sizes[0]}, the other of {sizes[1]}")
+    return float(_psnr(pictures[0], pictures[1], 0, 1.0) >= SAME_DB)
+
+
+def _psnr(own: NDArray[np.uint8], truth: NDArray[np.uint8], border: int, step: float) -> float:
+    """Return the PSNR of two pictures' luma in dB, whose values are `step` apart."""
+    height, width = truth.shape[:2]
+    # A picture that is all border is judged by all of it.
+    border = border if min(height, width) > 2 * border else 0
+    inner, total = slice(border, width - border), 0.0
+    for start in range(border, height - border, _BAND):
+        rows = slice(start, min(start + _BAND, height - border))
+        error = _luma(own[rows, inner]) - _luma(truth[rows, inner])
+        total += float((error * error).sum())
+    if not total:
+        return _MOST
+    mean = total * step**2 / ((height - 2 * border) * (width - 2 * border))
+    return min(10 * math.log10(255**2 / mean), _MOST)
 
 
 def _shown(picture: EnhancedImage) -> NDArray[np.uint8]:

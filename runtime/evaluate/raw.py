@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_profiles.errors import DataError, GateError
-from runtime.evaluate.base import Judged, Seen, Terms
+from runtime.evaluate.base import Answer, Judged, Seen, Terms
 
 Array = NDArray[Any]
 
@@ -132,6 +132,25 @@ class _Named:
 def start(judged: Judged) -> _Named:
     """Start comparing two models output by output, whatever these mean."""
     return _Named(judged.outputs)
+
+
+def answer(result: Any, outputs: Sequence[Array]) -> Answer:
+    """Return all outputs: nothing is known of what they mean."""
+    return Answer(arrays=tuple(outputs))
+
+
+def agreement(one: Answer, other: Answer) -> float:
+    """Return the cosine of the outputs that differ most, 0 for a negative one; GateError where
+    two models' outputs are not of the same shapes."""
+    shapes = [[list(array.shape) for array in found.arrays] for found in (one, other)]
+    if shapes[0] != shapes[1]:
+        raise GateError(f"one has outputs of shapes {shapes[0]}, the other of {shapes[1]}")
+    least = 1.0
+    for first, second in zip(one.arrays, other.arrays, strict=True):
+        difference = Difference()
+        difference.add(first, second)
+        least = min(least, difference.cosine)
+    return max(least, 0.0)
 
 
 def finite(value: float) -> float | None:

@@ -13,7 +13,7 @@ from device_profiles.errors import DataError, EngineError, GateError
 from runtime.datasets.base import MaskFile
 from runtime.evaluate._intervals import Interval, Weights, bootstrap
 from runtime.evaluate._judgement import Judgement
-from runtime.evaluate.base import Array, Figure, Judged, Seen, Terms
+from runtime.evaluate.base import Answer, Array, Figure, Judged, Seen, Terms
 from runtime.evaluate.raw import RawComparer
 from runtime.masks import IGNORED, read_mask
 from runtime.tasks import decoder
@@ -160,6 +160,39 @@ class _Comparer:
 def start(judged: Judged) -> _Comparer:
     """Start comparing two models that segment."""
     return _Comparer(judged)
+
+
+def answer(result: SegmentationMap, outputs: Sequence[Array]) -> Answer:
+    """Return the class of each pixel, and what the classes are called."""
+    facts = {"labels": list(result.labels), "background": result.background}
+    return Answer(facts, (result.classes,))
+
+
+def agreement(one: Answer, other: Answer) -> float | None:
+    """Return the share of pixels that two models call the same, of those that are something to
+    either: neither background to both nor seen by none. None where there are no such pixels.
+
+    Of a picture that is mostly background a model that finds nothing would else have most right.
+    """
+    names: dict[str, int] = {}
+    (first, idle), (second, other_idle) = (_named(found, names) for found in (one, other))
+    if first.shape != second.shape:
+        raise GateError(f"one map of a frame is {first.shape}, the other {second.shape}")
+    some = ~(idle & other_idle)
+    return float((first == second)[some].mean()) if some.any() else None
+
+
+def _named(found: Answer, names: dict[str, int]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """Return each pixel's class by the number that its name has in `names` (-1: it was not seen),
+    and which pixels are nothing to this model. Names that are new are given a number."""
+    classes, labels = found.arrays[0], found.facts["labels"]
+    table = np.full(256**classes.dtype.itemsize, -1, np.int32)
+    table[: len(labels)] = [names.setdefault(label, len(names)) for label in labels]
+    numbers = table[classes]
+    idle = numbers == -1
+    if found.facts["background"] >= 0:
+        idle |= classes == found.facts["background"]
+    return numbers, idle
 
 
 def _truth(file: MaskFile, answer: SegmentationMap) -> NDArray[np.uint8]:
