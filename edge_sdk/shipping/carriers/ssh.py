@@ -90,7 +90,8 @@ class SshCarrier:
         if found.agent:
             return Sent()
         contents = agent_files(wheel)
-        self._tell("edge-sdk itself", sum(map(size_of, contents.values())))
+        size = sum(map(size_of, contents.values()))
+        step(f"sending edge-sdk itself ({size / 1e6:.1f} MB) to {self.address}")
         sent = self._take(list(contents.items()), self._agent)
         self._seat = replace(found, agent=True)
         return sent
@@ -98,10 +99,8 @@ class SshCarrier:
     def put(self, files: Sequence[Item], basis: str | None = None) -> Sent:
         """Send files with rsync where both sides have it, else as a stream."""
         found = self._writable()
-        self._tell(
-            files[0].local.name if len(files) == 1 else f"{len(files)} files",
-            sum(size_of(item.local) for item in files),
-        )
+        for item in files:
+            size_of(item.local)  # said before anything is sent
         if found.rsync:
             sent = _rsync.put(self._connected(), found.root, files, basis)
             if sent is not None:
@@ -154,9 +153,6 @@ class SshCarrier:
         found = self._looked()
         found.require_writable(str(self.address))
         return found
-
-    def _tell(self, what: str, size: int) -> None:
-        step(f"sending {what} ({size / 1e6:.1f} MB) to {self.address}")
 
     def _take(self, contents: Sequence[_stream.Content], folder: str = "") -> Sent:
         """Send files as one stream; into a folder that appears whole, where one is named."""
