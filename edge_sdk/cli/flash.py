@@ -103,6 +103,13 @@ def _add_health(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--shadow-source", metavar="URI", help="other frames, where the camera is not to be shared"
     )
+    group.add_argument(
+        "--canary-agreement",
+        type=float,
+        default=0.9,
+        metavar="X",
+        help="on what share of them the two must agree (default: 0.9)",
+    )
 
 
 def _add_trust(parser: argparse.ArgumentParser) -> None:
@@ -149,6 +156,7 @@ def run(arguments: argparse.Namespace) -> Outcome:
         allow_downgrade=arguments.allow_downgrade,
         shadow=arguments.canary_shadow,
         shadow_source=arguments.shadow_source,
+        shadow_agreement=arguments.canary_agreement,
         watchdog_s=arguments.watchdog,
         golden_s=arguments.golden_within,
         gate=GateOptions(arguments.prove),

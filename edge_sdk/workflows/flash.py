@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from device_profiles.errors import BundleError, ReleaseError
+from device_profiles.errors import BundleError, ReleaseError, RequestError
 from device_profiles.profile import Profile, load
 from edge_sdk.report import Report
 from edge_sdk.shipping import carriers
@@ -66,6 +66,10 @@ def flash(bundle: str | Path, to: str, options: FlashOptions | None = None) -> R
     with _opened(bundle) as source:
         way = open_carrier(to)
         if isinstance(way, Medium):
+            if options.shadow:
+                raise RequestError(
+                    f"{to} answers to nobody; leave --canary-shadow out, or flash the device itself"
+                )
             return _delivered(source, _profile(source, None, options), way, options)
         with closing(way) as carrier:
             return _flashed(source, _profile(source, carrier.profile, options), carrier, options)
@@ -153,7 +157,8 @@ def _shadow(options: FlashOptions, parcel: Parcel) -> list[str]:
         return []
     words = parcel.release.run.words
     source = options.shadow_source or words[words.index("--source") + 1]
-    return ["--source", source, "--frames", str(options.shadow)]
+    agreement = str(options.shadow_agreement)
+    return ["--source", source, "--frames", str(options.shadow), "--agreement", agreement]
 
 
 def _delivered(bundle: Bundle, profile: Profile, medium: Medium, options: FlashOptions) -> Report:

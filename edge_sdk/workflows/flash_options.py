@@ -58,7 +58,8 @@ class FlashOptions:
     version where it cannot be asked. `health` is what the release must show to be kept. `pin` are
     public keys that the device trusts from now on, `key` signs what is delivered to a medium.
     `shadow` compares the new release with the old on so many frames before the switch, of
-    `shadow_source` where the camera is not to be shared; `watchdog_s` starts a run again that gives
+    `shadow_source` where the camera is not to be shared, and refuses it when they agree on less
+    than `shadow_agreement`, a share of 1; `watchdog_s` starts a run again that gives
     no result for so long. `gate` is the proof on an emulated device before anything is sent.
     """
 
@@ -73,6 +74,7 @@ class FlashOptions:
     allow_downgrade: bool = False
     shadow: int = 0
     shadow_source: str | None = None
+    shadow_agreement: float = 0.9
     watchdog_s: float | None = None
     golden_s: float = 600.0
     gate: GateOptions = field(default_factory=GateOptions)
@@ -87,6 +89,13 @@ class FlashOptions:
             raise RequestError("a wheelhouse has a lock of its own; leave --lock out")
         if self.shadow < 0 or (self.shadow_source and not self.shadow):
             raise RequestError("--shadow-source goes with --canary-shadow FRAMES")
+        if not 0 <= self.shadow_agreement <= 1:
+            raise RequestError("--canary-agreement is a share, from 0 to 1; 0.9 is 90%")
+        if self.shadow and not (self.run.service or self.shadow_source):
+            raise RequestError(
+                "a canary of what is not to run has no frames; name some by --shadow-source, or "
+                "leave --no-service out"
+            )
 
     @property
     def own_lock(self) -> Path | None:

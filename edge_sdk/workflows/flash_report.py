@@ -69,7 +69,7 @@ def flash_report(done: Flashed) -> Report:
             "before": before,
             "needs": asdict(release.needs),
         },
-        notes=(*done.notes, *_refused(done), *_service_notes(done)),
+        notes=(*done.notes, *_refused(done), *_step_notes(done)),
     )
 
 
@@ -115,6 +115,9 @@ def _gates(done: Flashed) -> list[Gate]:
         for rung in done.told.get("golden", {}).get("rungs", ())
         if rung["passed"]
     ]
+    canary = done.told.get("shadow", {})
+    if canary.get("frames"):
+        found.append(Gate("canary", True, _canary(canary)))
     health = done.told.get("health")
     if health is not None:
         detail = f"{health['results']} results within {health['first_s']:.1f} s"
@@ -126,14 +129,24 @@ def _rung(rung: Mapping[str, Any]) -> str:
     return f"reproduced on the device, {rung['ms']:.3g} ms a run"
 
 
+def _canary(found: Mapping[str, Any]) -> str:
+    ms = found["ms"]
+    return (
+        f"agrees with the release before it on {found['agreement']:.1%} of {found['judged']} of "
+        f"{found['frames']} frames of {found['source']}; {ms['new']:.3g} ms a run, {ms['old']:.3g} "
+        "before"
+    )
+
+
 def _refused(done: Flashed) -> list[str]:
     """Say which rungs the device does not have, or has refused."""
     rungs = done.told.get("golden", {}).get("rungs", ())
     return [f"not on {rung['label']}: {rung['reason']}" for rung in rungs if not rung["passed"]]
 
 
-def _service_notes(done: Flashed) -> list[str]:
-    return [str(note) for note in done.told.get("service", {}).get("notes", ())]
+def _step_notes(done: Flashed) -> list[str]:
+    steps = ("shadow", "service")
+    return [str(note) for step in steps for note in done.told.get(step, {}).get("notes", ())]
 
 
 def delivery_report(
