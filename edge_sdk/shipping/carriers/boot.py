@@ -23,8 +23,8 @@ _VENDOR = "vendor-data"
 
 #: What a seed of cloud-init has to have; written where the user has only one of them.
 _EMPTY = {
-    "user-data": f"#cloud-config\n{MARK} needs this file, and nothing in it.\n",
-    "meta-data": f"{MARK} needs this file.\ninstance-id: edge-sdk\n",
+    "user-data": f"#cloud-config\n{MARK} needs this file, and nothing in it.\n{{}}\n",
+    "meta-data": f"{MARK} needs this file.\ndsmode: local\ninstance-id: edge-sdk\n",
 }
 
 
