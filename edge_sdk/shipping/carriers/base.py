@@ -22,7 +22,7 @@ OLDEST = (3, 10)
 
 AGENT = "agent.py"
 
-_AGENT_TEXT = '''"""The agent of Edge SDK: it lies in the wheel beside this file, and later in code."""
+_AGENT_TEXT = '''"""The agent of Edge SDK: in the wheel beside this file, and later in `code`."""
 
 import os, sys
 
@@ -131,7 +131,7 @@ class Carrier(Protocol):
         """
 
     def put(self, files: Sequence[Item], basis: str | None = None) -> Sent:
-        """Send files; each arrives whole under its name or not at all.
+        """Send files, to folders that are there; each arrives whole under its name or not at all.
 
         `basis` names a folder below the root: where it has a file of the same name, only what
         differs is sent, if the way allows it. RequestError where a file cannot be read here,
