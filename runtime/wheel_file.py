@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from device_profiles.errors import RequestError
@@ -21,7 +21,8 @@ from device_profiles.errors import RequestError
 #: Modules that nothing imports on a device, and a third of numpy's files.
 TESTS = re.compile(r"/tests?/")
 _BLOCK = 1 << 20
-_DISK_BLOCK = 4096
+#: What the smallest file takes on a disk.
+DISK_BLOCK = 4096
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
 
 
@@ -34,13 +35,24 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def unpack(wheel: Path, place: Path) -> list[str]:
-    """Put the packages of a wheel into a folder, and return the names of what was left out.
+@dataclass(frozen=True)
+class Contents:
+    """What came of a wheel: the SHA-256 of each file, in hex, by its path in the folder; and the
+    names of what was left out."""
 
-    RequestError for a file that is no wheel, or one that would write outside of the folder;
-    OSError, of the system, when that cannot be written.
+    files: Mapping[str, str]
+    left_out: Sequence[str]
+
+
+def unpack(wheel: Path, place: Path) -> Contents:
+    """Put the packages of a wheel into a folder, and return what came of it.
+
+    A file that is there already is replaced, never written into. RequestError for a file that is no
+    wheel, or one that would write outside of the folder; OSError, of the system, when that cannot
+    be written.
     """
-    left_out = []
+    files: dict[str, str] = {}
+    left_out: list[str] = []
     with _opened(wheel) as archive:
         for member in archive.infolist():
             target = _target(member, wheel.name)
@@ -51,11 +63,21 @@ def unpack(wheel: Path, place: Path) -> list[str]:
                 continue
             path = place / target
             path.parent.mkdir(parents=True, exist_ok=True)
-            with archive.open(member) as source, path.open("wb") as sink:
-                shutil.copyfileobj(source, sink, _BLOCK)
+            path.unlink(missing_ok=True)  # it may be a link, and so a file of another folder too
+            files[str(target)] = _put(archive, member, path)
             if member.external_attr >> 16 & 0o111:  # a program that a package brings
                 path.chmod(0o755)
-    return left_out
+    return Contents(files, left_out)
+
+
+def _put(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> str:
+    """Write a member to a file, and return its SHA-256."""
+    digest = hashlib.sha256()
+    with archive.open(member) as source, path.open("xb") as sink:
+        while block := source.read(_BLOCK):
+            digest.update(block)
+            sink.write(block)
+    return digest.hexdigest()
 
 
 def unpacked_bytes(wheel: Path) -> int:
@@ -72,11 +94,11 @@ def unpacked_bytes(wheel: Path) -> int:
             if target is None or member.is_dir():
                 continue
             compiled = target.suffix == ".py" and not TESTS.search(f"/{target}")
-            total += (1 + compiled) * -(-member.file_size // _DISK_BLOCK) * _DISK_BLOCK
+            total += (1 + compiled) * -(-member.file_size // DISK_BLOCK) * DISK_BLOCK
             folders.update(target.parents)
             if compiled:
                 folders.add(target.with_name("__pycache__"))
-    return total + len(folders) * _DISK_BLOCK
+    return total + len(folders) * DISK_BLOCK
 
 
 @contextmanager

@@ -10,17 +10,19 @@ import compileall
 import os
 import py_compile
 import re
+import stat
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from device_profiles.errors import EdgeError, ReleaseError, RequestError
 from runtime.agent.layout import remove, sync_folder, unwritable
+from runtime.agent.unpacked import Unpacked, find, is_module, note, site_of, take
 from runtime.deaths import last_words, signal_of, signal_words
-from runtime.lock_text import LockText, read_lock
+from runtime.lock_text import LockedWheel, LockText, read_lock
 from runtime.wheel_file import TESTS, sha256, unpack
 
 COMPLETE = "complete"
@@ -37,6 +39,7 @@ _STARTS = (
 class Wanted:
     """An environment: the text of its lock, the folder of the wheels, and the `place` to be.
 
+    A wheel need not be in the folder when another environment beside `place` has it unpacked.
     `python` is the Python that runs this; `system_site` also offers the packages of its system,
     behind the wheels.
     """
@@ -62,6 +65,15 @@ def complete(place: Path) -> bool:
     return _KEY.fullmatch(marked) is not None and (place / "bin" / "python").exists()
 
 
+def held(environments: Path, wheels: Collection[str]) -> dict[str, Unpacked]:
+    """Return which wheels, each by its SHA-256, need not be sent: complete environments in the
+    folder have them, whole, and a new one takes them from there."""
+    if not environments.is_dir():
+        return {}
+    there = (path for path in sorted(environments.iterdir()) if _KEY.fullmatch(path.name))
+    return find(filter(complete, there), wheels)
+
+
 def build(wanted: Wanted, say: Callable[[str], None]) -> None:
     """Make an environment where there is none that is complete; whole, or not at all.
 
@@ -74,13 +86,14 @@ def build(wanted: Wanted, say: Callable[[str], None]) -> None:
     place = wanted.place.absolute()
     if complete(place):
         return
-    _check_wheels(lock, wanted.wheels, say)
+    here = held(place.parent, [wheel.sha256 for wheel in lock.wheels])
+    _check_wheels([w for w in lock.wheels if w.sha256 not in here], wanted.wheels, say)
     draft = place.with_name(f"{_DRAFT}{place.name}")
     try:
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
             remove(draft)
-            _fill(draft, wanted, lock, say)
+            _fill(draft, wanted, here, say)
             os.sync()  # a rename must not reach the disk before what it names
             remove(place)
             os.rename(draft, place)
@@ -102,9 +115,12 @@ def _check_python(lock: LockText) -> None:
         )
 
 
-def _check_wheels(lock: LockText, folder: Path, say: Callable[[str], None]) -> None:
-    say(f"verifying {len(lock.wheels)} wheels")
-    for wheel in lock.wheels:
+def _check_wheels(
+    wheels: Collection[LockedWheel], folder: Path, say: Callable[[str], None]
+) -> None:
+    if wheels:
+        say(f"verifying {len(wheels)} wheels")
+    for wheel in wheels:
         path = folder / wheel.file
         if not path.is_file():
             raise RequestError(f"{wheel.file} was not sent; flash it again")
@@ -112,15 +128,28 @@ def _check_wheels(lock: LockText, folder: Path, say: Callable[[str], None]) -> N
             raise RequestError(f"{wheel.file} is not what its lock says; flash it again")
 
 
-def _fill(draft: Path, wanted: Wanted, lock: LockText, say: Callable[[str], None]) -> None:
+def _fill(
+    draft: Path, wanted: Wanted, here: Mapping[str, Unpacked], say: Callable[[str], None]
+) -> None:
+    lock = read_lock(wanted.lock_text)
     site = _lay_out(draft, wanted)
+    new: dict[str, Mapping[str, str]] = {}
     for wheel in lock.wheels:
+        if wheel.sha256 in here:
+            say(f"taking {wheel.name} {wheel.version} from an environment that has it")
+            take(here[wheel.sha256], draft)
+            continue
         say(f"unpacking {wheel.name} {wheel.version} ({wheel.size / 1e6:.1f} MB)")
-        left_out = unpack(wanted.wheels / wheel.file, site)
-        if left_out:
-            say(f"left out of {wheel.name}, as nothing here needs it: {', '.join(left_out)[:200]}")
-    say("compiling its modules")
-    _compile(site)
+        contents = unpack(wanted.wheels / wheel.file, site)
+        new[wheel.sha256] = contents.files
+        if contents.left_out:
+            names = ", ".join(contents.left_out)[:200]
+            say(f"left out of {wheel.name}, as nothing here needs it: {names}")
+    if new:
+        say("compiling its modules")
+    for digest, files in new.items():
+        _compile(site, files)
+        note(draft, digest, files)
     _let_read(draft)
     say("starting its Python")
     _check_start(draft / "bin" / "python", lock)
@@ -135,7 +164,7 @@ def _lay_out(draft: Path, wanted: Wanted) -> Path:
     if python == sys.executable:  # which may itself be that of an environment
         python = getattr(sys, "_base_executable", None) or python
     program = os.path.realpath(python)  # not `python3`, which an upgrade lets be another version
-    site = draft / "lib" / "python{}.{}".format(*sys.version_info) / "site-packages"
+    site = site_of(draft)
     site.mkdir(parents=True)
     settings = {
         "home": os.path.dirname(program),
@@ -151,30 +180,37 @@ def _lay_out(draft: Path, wanted: Wanted) -> Path:
     return site
 
 
-def _compile(site: Path) -> None:
-    """Compile all modules but tests: who runs them later may not write here.
+def _compile(site: Path, files: Collection[str]) -> None:
+    """Compile the modules among files, but tests: who runs them later may not write here.
 
     By this process, so that nothing goes on writing when it is killed. Not checked at import, since
     nothing here changes. What does not compile (there are templates) is left to its importer.
+    Bytecode that is there already is replaced by a new file, never written into.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about other people's code
-        compileall.compile_dir(
-            str(site),
-            quiet=2,
-            rx=re.compile(f"{re.escape(str(site))}.*{TESTS.pattern}"),
-            invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
-        )
+        for name in filter(is_module, files):
+            if not TESTS.search(f"/{name}"):
+                compileall.compile_file(
+                    str(site / name),
+                    quiet=2,
+                    invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+                )
 
 
 def _let_read(draft: Path) -> None:
-    """Let everybody read it: the service runs as somebody else, whatever the umask here."""
+    """Let everybody read it: the service runs as somebody else, whatever the umask here.
+
+    Nothing changes of what others have as well: that can be read already.
+    """
     for folder, _, files in os.walk(draft):
         os.chmod(folder, 0o755)
         for name in files:
             path = os.path.join(folder, name)
-            if not os.path.islink(path):
-                os.chmod(path, 0o755 if os.stat(path).st_mode & 0o100 else 0o644)
+            mode = stat.S_IMODE(os.lstat(path).st_mode)
+            wanted = 0o755 if mode & 0o100 else 0o644
+            if mode != wanted and not os.path.islink(path):
+                os.chmod(path, wanted)
 
 
 def _check_start(python: Path, lock: LockText) -> None:

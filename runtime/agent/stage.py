@@ -10,7 +10,7 @@ from typing import Any
 
 from device_profiles.errors import BundleError, ReleaseError
 from runtime.agent.collect import clear_incoming
-from runtime.agent.environment import complete
+from runtime.agent.environment import complete, held
 from runtime.agent.facts import MARGIN_BYTES, facts, free_bytes, unmet
 from runtime.agent.held import is_whole, link_held, verify
 from runtime.agent.layout import Layout, remove, settle, sync_folder, unwritable, write_whole
@@ -63,8 +63,8 @@ def receive(layout: Layout, state: State, offer: Offer) -> Wanted:
     statements = parse_statements(offer.signature) if offer.signature else ()
     _trusted(layout, state, release, statements, offer.allow_downgrade)
     draft = layout.incoming / release.id
-    wheels = [] if complete(layout.environments / release.environment) else list(offer.wheels)
-    _room(layout, release, wheels, draft)
+    wheels, unpacked = _furniture(layout, offer)
+    _room(layout, release, wheels, unpacked)
     try:
         for folder in (layout.releases, layout.environments, layout.wheels):
             folder.mkdir(parents=True, exist_ok=True)
@@ -80,12 +80,23 @@ def receive(layout: Layout, state: State, offer: Offer) -> Wanted:
     return Wanted(tuple(entry.path for entry in missing), lacks, basis)
 
 
-def _room(layout: Layout, release: Release, wheels: Sequence[FileEntry], draft: Path) -> None:
+def _furniture(layout: Layout, offer: Offer) -> tuple[list[FileEntry], int]:
+    """Return the wheels that no environment here has, and what the new environment takes, in bytes:
+    nothing where it is there, and nothing for what it has in common with others."""
+    release = offer.release
+    if complete(layout.environments / release.environment):
+        return [], 0
+    here = held(layout.environments, [wheel.sha256 for wheel in offer.wheels])
+    wheels = [wheel for wheel in offer.wheels if wheel.sha256 not in here]
+    return wheels, max(0, release.unpacked - sum(found.taken for found in here.values()))
+
+
+def _room(layout: Layout, release: Release, wheels: Sequence[FileEntry], unpacked: int) -> None:
     """Raise ReleaseError when the disk has no room for what is still to come."""
+    draft = layout.incoming / release.id
     here = sum(_size(draft / entry.path) for entry in release.files)
     here += sum(_size(layout.wheels / wheel.path) for wheel in wheels)
-    needed = release.size + sum(wheel.size for wheel in wheels) - here
-    needed += release.unpacked if wheels else 0
+    needed = release.size + sum(wheel.size for wheel in wheels) - here + unpacked
     free = free_bytes(layout.root)
     if needed + MARGIN_BYTES > free:
         raise ReleaseError(

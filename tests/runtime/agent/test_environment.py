@@ -16,25 +16,14 @@ from pathlib import Path
 import pytest
 
 from device_profiles.errors import EdgeError, OutputError, ReleaseError, RequestError
-from edge_sdk.wheels.lock import Lock, Wheel
-from edge_sdk.wheels.tags import Platform
+from runtime.agent import environment
 from runtime.agent.environment import Wanted, build, complete, key
-from runtime.wheel_file import sha256, unpacked_bytes
+from runtime.wheel_file import unpacked_bytes
 from tests.edge_sdk.wheels.tiny import Tiny, write_wheel
+from tests.runtime.agent.environments import HERE, RUNTIME, ask, lock_of, silent
 
-HERE = "{}.{}".format(*sys.version_info)
-RUNTIME = {"runtime/__init__.py": "", "runtime/bundle.py": "", "runtime/tests/test_it.py": "1\n"}
 BROKEN = "raise ImportError('libopenblas.so: no such file')\n"
 DIES = "import os, signal\nos.kill(os.getpid(), signal.SIGILL)\n"
-
-
-def lock_of(folder: Path, python: str = HERE, system: tuple[str, ...] = ()) -> Lock:
-    wheels = []
-    for path in sorted(folder.glob("*.whl")):
-        name, version = path.name.split("-")[:2]
-        size = path.stat().st_size
-        wheels.append(Wheel(name.replace("_", "-"), version, path.name, sha256(path), size))
-    return Lock("some-board", Platform("aarch64", python, "glibc 2.36"), tuple(wheels), system)
 
 
 @pytest.fixture
@@ -54,15 +43,6 @@ def wanted(wheels: Path, tmp_path: Path) -> Wanted:
 
 def remade(wanted: Wanted, **changes: object) -> Wanted:
     return replace(wanted, lock_text=lock_of(wanted.wheels).to_text(), **changes)  # type: ignore[arg-type]
-
-
-def ask(place: Path, code: str) -> str:
-    command = [place / "bin" / "python", "-I", "-B", "-c", code]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-
-def silent(_: str) -> None:
-    pass
 
 
 def untouched(wanted: Wanted) -> bool:
@@ -225,7 +205,7 @@ def test_a_disk_that_takes_nothing_is_one_line(
     def full(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(shutil, "copyfileobj", full)
+    monkeypatch.setattr(environment, "unpack", full)
     with pytest.raises(OutputError, match=os.strerror(number)) as caught:
         build(wanted, silent)
     assert untouched(wanted) and "\n" not in str(caught.value)
@@ -256,7 +236,18 @@ environment.build(environment.Wanted(text, wheels, place), step)
 """
 
 
-def test_killed_at_any_step_it_is_made_by_the_next(wanted: Wanted, tmp_path: Path) -> None:
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside another"])
+def test_killed_at_any_step_it_is_made_by_the_next(
+    beside: bool, wanted: Wanted, tmp_path: Path
+) -> None:
+    other: list[Path] = []
+    if beside:
+        build(wanted, silent)
+        other = [wanted.place]
+        write_wheel(wanted.wheels, Tiny("edge-sdk", "1.0+device.x", files={**RUNTIME, "n.py": ""}))
+        wanted = remade(wanted)
+        wanted = replace(wanted, place=wanted.place.with_name(key(wanted.lock_text)))
+        next(wanted.wheels.glob("numpy*")).unlink()
     (tmp_path / "lock.txt").write_text(wanted.lock_text)
     arguments = map(str, (tmp_path / "lock.txt", wanted.wheels, wanted.place))
     command = [sys.executable, "-c", KILLED, *arguments]
@@ -267,9 +258,11 @@ def test_killed_at_any_step_it_is_made_by_the_next(wanted: Wanted, tmp_path: Pat
         code = subprocess.run([*command, str(at)], cwd=root, check=False).returncode
         if code == -signal.SIGKILL:
             assert not wanted.place.exists() or complete(wanted.place)
+            assert all(ask(place, "import numpy; print(numpy.VERSION)") == "1.0" for place in other)
             shutil.rmtree(wanted.place, ignore_errors=True)
     assert code == 0 and at > 10
-    assert complete(wanted.place) and len(list(wanted.place.parent.iterdir())) == 1
+    assert complete(wanted.place)
+    assert set(wanted.place.parent.iterdir()) == {wanted.place, *other}
 
 
 def test_what_is_not_whole_is_made_anew(wanted: Wanted, tmp_path: Path) -> None:
