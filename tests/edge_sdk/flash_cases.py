@@ -63,7 +63,7 @@ class Device:
 
     def words(self) -> list[str]:
         """Return what `edge-sdk flash BUNDLE` is told: where to, and a run that shows itself."""
-        source = "synthetic:shapes?live=1&fps=50&width=64&height=48"
+        source = "synthetic:shapes?live=1&fps=50&frames=0&width=64&height=48"
         sink = f"http://127.0.0.1:{self.port}"
         health = ["--results", "2", "--within", "30"]
         return ["--to", self.uri, "--source", source, "--sink", sink, *health]
