@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from device_profiles.errors import EdgeError, OutputError, RequestError
-from edge_sdk.wheels import _pip
+from edge_sdk.wheels import _pip, site
 from edge_sdk.wheels.lock import Lock, Wheel
 from edge_sdk.wheels.site import download, site_folder
 from edge_sdk.wheels.tags import Platform
@@ -167,7 +167,7 @@ def test_a_full_disk_is_one_line(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(shutil, "copyfileobj", full)
+    monkeypatch.setattr(site, "unpack", full)
     with pytest.raises(OutputError, match="No space left on device") as caught:
         site_folder(lock)
     assert "\n" not in str(caught.value)
