@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from edge_sdk.workflows.check_options import CheckOptions
     from edge_sdk.workflows.convert import Conversion, convert
     from edge_sdk.workflows.convert_options import ConvertOptions
+    from edge_sdk.workflows.deployed import rollback
     from edge_sdk.workflows.doctor import doctor
+    from edge_sdk.workflows.flash import flash
+    from edge_sdk.workflows.flash_options import FlashOptions
     from edge_sdk.workflows.run import RunOptions, open_pipeline
     from runtime.bundle import Bundle, open_bundle
     from runtime.contract import InputContract
@@ -40,6 +43,7 @@ _HOMES = {
     "ConvertOptions": ("edge_sdk.workflows.convert_options", "ConvertOptions"),
     "EdgeError": ("device_profiles.errors", "EdgeError"),
     "FileOptions": ("runtime.model_file", "FileOptions"),
+    "FlashOptions": ("edge_sdk.workflows.flash_options", "FlashOptions"),
     "InputContract": ("runtime.contract", "InputContract"),
     "Pipeline": ("runtime.pipeline", "Pipeline"),
     "Profile": ("device_profiles.profile", "Profile"),
@@ -50,10 +54,12 @@ _HOMES = {
     "check": ("edge_sdk.workflows.check", "check"),
     "convert": ("edge_sdk.workflows.convert", "convert"),
     "doctor": ("edge_sdk.workflows.doctor", "doctor"),
+    "flash": ("edge_sdk.workflows.flash", "flash"),
     "load_profile": ("device_profiles.profile", "load"),
     "open_bundle": ("runtime.bundle", "open_bundle"),
     "open_pipeline": ("edge_sdk.workflows.run", "open_pipeline"),
     "profile_names": ("device_profiles.profile", "names"),
+    "rollback": ("edge_sdk.workflows.deployed", "rollback"),
 }
 
 __all__ = [
@@ -65,6 +71,7 @@ __all__ = [
     "ConvertOptions",
     "EdgeError",
     "FileOptions",
+    "FlashOptions",
     "InputContract",
     "Pipeline",
     "Profile",
@@ -75,10 +82,12 @@ __all__ = [
     "check",
     "convert",
     "doctor",
+    "flash",
     "load_profile",
     "open_bundle",
     "open_pipeline",
     "profile_names",
+    "rollback",
 ]
 
 

@@ -1,9 +1,9 @@
 """The few files that make a running system of Debian's packages: no systemd, busybox as init.
 
 Boots are counted in /var/lib/edge/boots. At boot every executable of /etc/edge/boot.d runs, in the
-order of the names, when ssh is up already, and then, as Buildroot's rcS has it, every script
-/etc/init.d/S??* with the word `start`; /etc/edge/service, where there is one, is started and
-started again whenever it ends. Keys come with the boot (/run/edge), never with the disk.
+order of the names, when ssh is up already, and then, as Debian's init and Buildroot's rcS have it,
+/etc/rc2.d/S??* and /etc/init.d/S??* with the word `start`; /etc/edge/service, where there is one,
+is started and started again whenever it ends. Keys come with the boot (/run/edge), never with the disk.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ export PATH={PATH} HOME=/root
 for script in /etc/edge/boot.d/*; do
   if [ -f "$script" ] && [ -x "$script" ]; then "$script" </dev/null; fi
 done
-for script in /etc/init.d/S??*; do
+for script in /etc/rc2.d/S??* /etc/init.d/S??*; do
   if [ -f "$script" ] && [ -x "$script" ]; then "$script" start </dev/null; fi
 done
 """

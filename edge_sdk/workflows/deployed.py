@@ -98,7 +98,8 @@ def _status_report(uri: str, found: Mapping[str, Any]) -> Report:
         (_when(event["at"]), event["what"], _short(event["release"]), event["reason"])
         for event in state["events"][-_EVENTS:]
     )
-    tables = [Table("Releases", _COLUMNS, tuple(_release_row(i, known, state) for i in known))]
+    newest = sorted(known, key=lambda i: -float(known[i].get("at", 0.0)))
+    tables = [Table("Releases", _COLUMNS, tuple(_release_row(i, known, state) for i in newest))]
     if events:
         tables.append(Table("Events", ("when", "what", "release", "why"), events))
     return Report(
@@ -110,7 +111,7 @@ def _status_report(uri: str, found: Mapping[str, Any]) -> Report:
     )
 
 
-_COLUMNS = ("release", "is", "bundle", "runs", "golden run, ms", "signed", "flashed")
+_COLUMNS = ("release", "is", "bundle", "runs", "signed", "flashed")
 
 
 def _release_row(
@@ -124,8 +125,8 @@ def _release_row(
         else "kept"
     )  # fmt: skip
     return (
-        _short(identity), place, facts.get("name"), facts.get("rung"), facts.get("ms"),
-        signed(facts), _when(facts.get("at", 0.0)),
+        _short(identity), place, facts.get("name"), facts.get("rung"), signed(facts),
+        _when(facts.get("at", 0.0)),
     )  # fmt: skip
 
 
@@ -145,7 +146,7 @@ def _summary(
     if service["running"] and stats:
         engine = stats.get("engine", {})
         said += (
-            f": {stats.get('results', 0)} results, {stats.get('fps', 0):.1f} per second, on "
+            f": {stats.get('results', 0)} results since it was started, on "
             f"{engine.get('label') or engine.get('name', '')}"
         )
     return f"{said}{' (on trial)' if trial else ''}."

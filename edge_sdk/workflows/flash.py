@@ -124,6 +124,7 @@ def _flashed(bundle: Bundle, profile: Profile, carrier: Carrier, options: FlashO
             before=hello["state"],
             state=state,
             notes=notes,
+            emulated=carrier.profile is not None,
         )
     )
 

@@ -12,6 +12,8 @@ from edge_sdk.shipping.parcel import Parcel
 from edge_sdk.workflows.cells import percent
 
 _SHORT = 12
+_MS = "golden run, ms"
+_NO_CLOCK = "the seconds of these steps are an emulator's, and say nothing of the device"
 _CHANGED = ("what", "before", "now")
 _STEPS = ("step", "seconds", "said")
 Rows = tuple[tuple[str, Any, Any], ...]
@@ -20,7 +22,7 @@ Rows = tuple[tuple[str, Any, Any], ...]
 @dataclass(frozen=True)
 class Flashed:
     """A flash that held: what was sent, the journal of the device before and after, and the steps
-    as (name, seconds, what there is to say)."""
+    as (name, seconds, what there is to say). What an `emulated` device timed is not shown."""
 
     uri: str
     parcel: Parcel
@@ -30,6 +32,7 @@ class Flashed:
     before: Mapping[str, Any]
     state: Mapping[str, Any]
     notes: Sequence[str]
+    emulated: bool = False
 
 
 def flash_report(done: Flashed) -> Report:
@@ -50,9 +53,7 @@ def flash_report(done: Flashed) -> Report:
             f"{sent / 1e6:.2f} MB sent{serves}."
         ),
         tables=(
-            Table(
-                "What changed", ("what", "before", "now"), _changed(old, before, new, known[new])
-            ),
+            Table("What changed", _CHANGED, _rows(done, _changed(old, before, new, known[new]))),
             Table("Steps", ("step", "seconds", "said"), tuple(done.steps)),
         ),
         gates=tuple(_gates(done)),
@@ -69,8 +70,17 @@ def flash_report(done: Flashed) -> Report:
             "before": before,
             "needs": asdict(release.needs),
         },
-        notes=(*done.notes, *_refused(done), *_step_notes(done)),
+        notes=(*done.notes, *_refused(done), *_step_notes(done), *_clock(done)),
     )
+
+
+def _rows(done: Flashed, rows: Rows) -> Rows:
+    """Return the rows without what an emulator's clock said."""
+    return tuple(row for row in rows if not (done.emulated and row[0] == _MS))
+
+
+def _clock(done: Flashed) -> list[str]:
+    return [_NO_CLOCK] if done.emulated else []
 
 
 def _changed(old: str | None, before: Mapping[str, Any], new: str, now: Mapping[str, Any]) -> Rows:
@@ -86,7 +96,7 @@ def _changed(old: str | None, before: Mapping[str, Any], new: str, now: Mapping[
         row("provider", lambda f: f.get("provider")),
         row("lost, points", lambda f: _figure(f.get("accuracy", {}).get("drop"))),
         row("agreement, %", _percent),
-        row("golden run, ms", lambda f: _figure(f.get("ms"))),
+        row(_MS, lambda f: _figure(f.get("ms"))),
         row("size, MB", lambda f: round(f.get("size", 0) / 1e6, 2)),
     )
 
@@ -111,7 +121,7 @@ def _percent(facts: Mapping[str, Any]) -> str | None:
 
 def _gates(done: Flashed) -> list[Gate]:
     found = [
-        Gate(f"golden set, {rung['label']}", bool(rung["passed"]), _rung(rung))
+        Gate(f"golden set, {rung['label']}", bool(rung["passed"]), _rung(done, rung))
         for rung in done.told.get("golden", {}).get("rungs", ())
         if rung["passed"]
     ]
@@ -125,8 +135,9 @@ def _gates(done: Flashed) -> list[Gate]:
     return found
 
 
-def _rung(rung: Mapping[str, Any]) -> str:
-    return f"reproduced on the device, {rung['ms']:.3g} ms a run"
+def _rung(done: Flashed, rung: Mapping[str, Any]) -> str:
+    ms = "" if done.emulated else f", {rung['ms']:.3g} ms a run"
+    return f"reproduced on the device{ms}"
 
 
 def _canary(found: Mapping[str, Any]) -> str:
