@@ -74,7 +74,7 @@ def converse(layout: Layout, requests: IO[bytes], wire: Wire) -> None:
                 answer = talk.answer(json.loads(line))
             except EdgeError as error:
                 wire.put({"error": str(error), "code": error.exit_code})
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 wire.put({"error": f"a request was not understood: {error!r}", "code": 2})
             else:
                 wire.put({"answer": answer})
