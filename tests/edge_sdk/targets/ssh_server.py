@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,8 +87,8 @@ def ends(marker: str, seconds: float = 10.0) -> bool:
 
 
 @contextlib.contextmanager
-def serving(folder: Path) -> Iterator[Server]:
-    """Run an sshd with its files in `folder`."""
+def serving(folder: Path, variables: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """Run an sshd with its files in `folder`; its commands get `variables`."""
     assert SSHD is not None
     with socket.socket() as plug:
         plug.bind(("127.0.0.1", 0))
@@ -100,6 +100,7 @@ def serving(folder: Path) -> Iterator[Server]:
         f"ListenAddress 127.0.0.1\nPort {port}\nHostKey {folder}/host\nPidFile none\n"
         f"AuthorizedKeysFile {folder}/client.pub\nPasswordAuthentication no\n"
         "KbdInteractiveAuthentication no\nUsePAM no\nStrictModes no\nMaxStartups 100\n"
+        f"{_set_env(variables or {})}"
     )
     public = (folder / "host.pub").read_text().split()
     (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {public[0]} {public[1]}\n")
@@ -122,6 +123,11 @@ def serving(folder: Path) -> Iterator[Server]:
         finally:
             server.cut()
             process.kill()
+
+
+def _set_env(variables: Mapping[str, str]) -> str:
+    words = " ".join(f'"{name}={value}"' for name, value in variables.items())
+    return f"SetEnv {words}\n" if words else ""
 
 
 def _await(server: Server) -> None:
