@@ -138,6 +138,15 @@ def test_what_it_started_ends_with_it(root: Path) -> None:
     assert processes_of(root) == []
 
 
+def test_what_it_started_ends_when_it_crashes(root: Path) -> None:
+    program = "import subprocess\nsubprocess.Popen(['sleep', '600'], start_new_session=True)\n"
+    service = started(root, program + "print('started', flush=True)\nexit(1)")
+    assert until(lambda: service.liveness().reason != "")
+    assert "started" in service.log(9)
+    assert service.liveness().restarts == 0  # it is told of when nothing of it is left
+    assert processes_of(root) == []
+
+
 def test_a_supervisor_that_is_killed_takes_it_along(root: Path) -> None:
     program = "import subprocess\nsubprocess.Popen(['sleep', '600'], start_new_session=True)\n"
     service = started(root, program + WORKS)
@@ -148,9 +157,14 @@ def test_a_supervisor_that_is_killed_takes_it_along(root: Path) -> None:
     assert len(processes_of(root)) == 1  # what left its group is found by the next
     assert not service.liveness().running
     orphan = processes_of(root)[0]
-    service.start()
-    assert until(lambda: service.liveness().ready)
-    assert orphan not in processes_of(root)
+    words = place_of(root).command("supervise", str(root))
+    with subprocess.Popen(words, stdin=subprocess.DEVNULL) as second:
+        try:
+            assert until(lambda: service.liveness().ready)
+            assert orphan not in processes_of(root)
+        finally:
+            service.stop()
+    assert second.returncode == 0
 
 
 def test_there_is_one_supervisor(root: Path) -> None:
