@@ -83,7 +83,7 @@ class Supervisor:
     def __init__(self, place: Place, records: Records) -> None:
         self._place, self._records = place, records
         self._log = Log(records.log)
-        self._entry = Entry()
+        self._entry = Entry(os.getpid())
         self._ending = False
         self._written = 0.0
         self._wake, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)

@@ -90,7 +90,7 @@ class Plain:
     def liveness(self) -> Liveness:
         """Tell what it is at this moment."""
         entry = self._records.entry()
-        if self._holder() is None:
+        if self._holder() != entry.supervisor:  # it ended, or was born and did not write yet
             return Liveness(False, False, None, entry.restarts, entry.reason)
         running = entry.pid is not None
         return Liveness(

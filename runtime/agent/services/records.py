@@ -17,8 +17,10 @@ MOST_LOG = 1 << 20
 
 @dataclass(frozen=True)
 class Entry:
-    """What the supervisor says of the service: the fields of `Liveness`, and its line of status."""
+    """What a supervisor, by its process id, says of the service: the fields of `Liveness`, and its
+    line of status."""
 
+    supervisor: int = 0
     pid: int | None = None
     since: float | None = None
     ready: bool = False
