@@ -44,6 +44,16 @@ def add_to(parser: argparse.ArgumentParser, more: str = "") -> None:
         metavar="TARGET",
         help=f"ssh://user@host[:port][/path], board:PROFILE, local[:/path]{more}",
     )
+    parser.add_argument(
+        "--accept-new",
+        action="store_true",
+        help="of an ssh address: take and note the host key of a device that nobody knows yet",
+    )
+
+
+def address(arguments: argparse.Namespace) -> str:
+    """Return the address that was given, with what was said beside it."""
+    return f"{arguments.to},accept-new" if arguments.accept_new else str(arguments.to)
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
@@ -161,7 +171,7 @@ def run(arguments: argparse.Namespace) -> Outcome:
         golden_s=arguments.golden_within,
         gate=GateOptions(arguments.prove),
     )
-    return report_outcome(flash(arguments.bundle, arguments.to, options), arguments.report)
+    return report_outcome(flash(arguments.bundle, address(arguments), options), arguments.report)
 
 
 def _key(arguments: argparse.Namespace) -> SigningKey | None:

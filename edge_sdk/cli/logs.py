@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from edge_sdk.cli.base import Outcome
-from edge_sdk.cli.flash import add_to
+from edge_sdk.cli.flash import add_to, address
 
 HELP = "the last lines that a device's service wrote"
 
@@ -22,5 +22,5 @@ def run(arguments: argparse.Namespace) -> Outcome:
     """Fetch them."""
     from edge_sdk.workflows.deployed import logs
 
-    lines = logs(arguments.to, arguments.lines)
+    lines = logs(address(arguments), arguments.lines)
     return Outcome({"lines": lines}, "\n".join(lines))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from edge_sdk.cli.base import Outcome, report_outcome
-from edge_sdk.cli.flash import add_to
+from edge_sdk.cli.flash import add_to, address
 
 HELP = "let a device go back to the release before"
 
@@ -19,4 +19,4 @@ def run(arguments: argparse.Namespace) -> Outcome:
     """Roll back."""
     from edge_sdk.workflows.deployed import rollback
 
-    return report_outcome(rollback(arguments.to))
+    return report_outcome(rollback(address(arguments)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from edge_sdk.cli.base import Outcome, report_outcome
-from edge_sdk.cli.flash import add_to
+from edge_sdk.cli.flash import add_to, address
 
 HELP = "what a device runs, holds, and what happened to it"
 
@@ -19,4 +19,4 @@ def run(arguments: argparse.Namespace) -> Outcome:
     """Ask."""
     from edge_sdk.workflows.deployed import status
 
-    return report_outcome(status(arguments.to))
+    return report_outcome(status(address(arguments)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from edge_sdk.cli.base import Outcome, report_outcome
-from edge_sdk.cli.flash import add_to
+from edge_sdk.cli.flash import add_to, address
 
 HELP = "take everything that was flashed off a device"
 
@@ -19,4 +19,4 @@ def run(arguments: argparse.Namespace) -> Outcome:
     """Uninstall."""
     from edge_sdk.workflows.deployed import uninstall
 
-    return report_outcome(uninstall(arguments.to))
+    return report_outcome(uninstall(address(arguments)))
