@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from runtime.evaluate import Terms, terms
 from runtime.manifest import Artifact, Manifest
 from runtime.model_file import is_model_file
 from runtime.plugins import names
+from runtime.statements import Statement
 
 # Ours nest 7 deep; Python's own recursion ends at some hundreds.
 _DEEPEST = 32
@@ -28,15 +31,26 @@ def inspect(bundle: str | Path | Bundle) -> Report:
     if is_model_file(bundle):
         return inspect_file(Path(str(bundle)))
     with opened(bundle) as found:
-        path, manifest, identity = found.path, found.manifest, found.id
+        path, manifest, identity, said = found.path, found.manifest, found.id, found.statements
     _check_depth(path, [manifest.profile, manifest.requires, manifest.recipe, manifest.evidence])
     try:
-        return _report(manifest, identity)
+        return _signed(_report(manifest, identity), said)
     except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
         raise BundleError(
             f"{path}: its evidence is not of the form that Edge SDK writes "
             f"({type(error).__name__}); convert the model again"
         ) from error
+
+
+def _signed(report: Report, statements: Sequence[Statement]) -> Report:
+    """Return the report with who says that they signed the bundle; `verify` says whether so."""
+    if not statements:
+        return replace(report, notes=(*report.notes, "not signed (edge-sdk sign)"))
+    rows = tuple((s.key, s.channel, s.version, s.signed) for s in statements)
+    columns = ("key", "channel", "version", "on")
+    table = Table("Signed", columns, rows, "not verified here: edge-sdk verify")
+    facts = {**report.facts, "statements": [asdict(statement) for statement in statements]}
+    return replace(report, tables=(*report.tables, table), facts=facts)
 
 
 def _check_depth(path: Path, level: list[Any]) -> None:

@@ -64,6 +64,8 @@ def test_from_a_key_to_a_verified_bundle(small: Path, edge: Run) -> None:
     made = edge("keys", "new", "me", "--json").json
     assert edge("verify", small).code == 1
     signed = edge("sign", small, "--key", "me", "--json").json
+    facts = edge("inspect", small, "--json").json["facts"]
+    assert [one["channel"] for one in facts["statements"]] == ["stable"]
     assert (signed["key"], signed["channel"], signed["output"]) == (
         made["id"],
         "stable",
