@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from device_profiles.errors import BundleError, ReleaseError
@@ -14,17 +13,9 @@ from runtime.agent.release import BUNDLE, RELEASE, Release
 from runtime.archive import Archive
 from runtime.manifest import FileEntry, Manifest
 from runtime.statements import SIGNATURE
+from runtime.wheel_file import sha256
 
 MANIFEST = "manifest.json"
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def is_whole(path: Path, entry: FileEntry) -> bool:
@@ -55,6 +46,15 @@ def link_held(layout: Layout, release: Release, draft: Path) -> list[FileEntry]:
         remove(place)
         os.link(source, place)
     return missing
+
+
+def link_agents(layout: Layout, wheels: Iterable[FileEntry]) -> None:
+    """Put the wheels that an agent came in beside those that are sent: they need not come twice."""
+    for wheel in wheels:
+        place = layout.wheels / wheel.path
+        for source in sorted(layout.agents.glob(f"*/{wheel.path}")):
+            if is_whole(source, wheel) and not place.exists():
+                os.link(source, place)
 
 
 def _like(layout: Layout, entry: FileEntry) -> Iterator[Path]:

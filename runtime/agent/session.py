@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import IO, Any
 
-from device_profiles.errors import BundleError, EdgeError, RequestError
+from device_profiles.errors import EdgeError, RequestError
 from runtime.agent import trial
 from runtime.agent.facts import facts, free_bytes
 from runtime.agent.install import Installation, Ways
@@ -109,9 +109,6 @@ class _Talk:
     def _offered(self, request: Mapping[str, Any]) -> Any:
         release = Release.from_bytes(str(request["release"]).encode())
         wheels = tuple(FileEntry(w["path"], w["sha256"], w["size"]) for w in request["wheels"])
-        for wheel in wheels:
-            if os.path.basename(wheel.path) != wheel.path or not wheel.path.endswith(".whl"):
-                raise BundleError(f"{wheel.path!r} is no name of a wheel")
         signature = str(request.get("signature", "")).encode()
         offer = Offer(release, wheels, signature, bool(request.get("allow_downgrade")))
         wanted = receive(self._layout, self._here.state, offer)

@@ -12,7 +12,7 @@ from device_profiles.errors import BundleError, ReleaseError
 from runtime.agent.collect import clear_incoming
 from runtime.agent.environment import complete, held
 from runtime.agent.facts import MARGIN_BYTES, facts, free_bytes, unmet
-from runtime.agent.held import is_whole, link_held, verify
+from runtime.agent.held import is_whole, link_agents, link_held, verify
 from runtime.agent.layout import Layout, remove, settle, sync_folder, unwritable, write_whole
 from runtime.agent.release import BUNDLE, RELEASE, Release
 from runtime.agent.state import State
@@ -21,16 +21,25 @@ from runtime.archive import Archive
 from runtime.manifest import FileEntry, Manifest
 from runtime.statements import Statement, parse_statements, read_statements
 
+PARTIAL = ".part"
+"""Where a transfer keeps what it was cut in, to go on with it; of the folder that it sends to."""
+
 
 @dataclass(frozen=True)
 class Offer:
     """A release that a host wants to bring: its text, the wheels of its environment, what is signed
-    (the bundle's member `signature`, empty where there is none)."""
+    (the bundle's member `signature`, empty where there is none). BundleError for a wheel whose name
+    is none."""
 
     release: Release
     wheels: tuple[FileEntry, ...]
     signature: bytes = b""
     allow_downgrade: bool = False
+
+    def __post_init__(self) -> None:
+        for wheel in self.wheels:
+            if os.path.basename(wheel.path) != wheel.path or not wheel.path.endswith(".whl"):
+                raise BundleError(f"{wheel.path!r} is no name of a wheel")
 
 
 @dataclass(frozen=True)
@@ -68,8 +77,10 @@ def receive(layout: Layout, state: State, offer: Offer) -> Wanted:
     try:
         for folder in (layout.releases, layout.environments, layout.wheels):
             folder.mkdir(parents=True, exist_ok=True)
-        clear_incoming(layout, but=release.id, wheels={wheel.path for wheel in wheels})
+        names = {wheel.path for wheel in wheels}
+        clear_incoming(layout, but=release.id, wheels={*names, PARTIAL} if names else ())
         draft.mkdir(exist_ok=True)
+        link_agents(layout, wheels)
         missing = link_held(layout, release, draft)
         write_whole(draft / RELEASE, release.to_bytes())
     except OSError as error:
@@ -123,6 +134,8 @@ def admit(layout: Layout, state: State, release: Release, allow_downgrade: bool)
     try:
         if folder is place:
             _mend(draft, place, release)
+        else:
+            remove(draft / PARTIAL)
         manifest = verify(folder, release)
         statements = _statements(folder / BUNDLE, release)
         accepted = _trusted(layout, state, release, statements, allow_downgrade)
