@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from device_profiles.errors import EdgeError, ReleaseError
+from device_profiles.errors import EdgeError, OutputError, ReleaseError
 from runtime.agent import environment, trial
 from runtime.agent.collect import clear_incoming, collect
+from runtime.agent.facts import free_bytes
 from runtime.agent.golden import Replayed, replay
 from runtime.agent.health import LOOK_S, Healthy, Results, judge
 from runtime.agent.held import verify
@@ -29,6 +30,8 @@ from runtime.agent.state import State, save
 
 RESUMED_S = 30.0
 """How long what was taken back to is waited for, to say that it serves again."""
+
+_FULL_BYTES = 1 << 16
 
 Say = Callable[..., None]
 """Takes what is going on as `say(step, state="begin"|"done"|"failed"|"note", **facts)`."""
@@ -75,11 +78,12 @@ class Installation:
             replayed = self._replayed(release)
             if ways.shadow:
                 self._shadowed(release, ways.shadow)
+            known = _known(release, admitted, replayed)
+            facts = {**known, "at": time.time(), "agent": own_digest()}
+            self.state = save(self.layout, self.state.knowing(release.id, facts))
         except EdgeError as error:
             self._refused(release, str(error))
             raise
-        facts = {**_known(release, admitted, replayed), "at": time.time(), "agent": own_digest()}
-        self.state = save(self.layout, self.state.knowing(release.id, facts))
         self._switched(release)
         if admitted.accepted is not None:
             self._noted(release, admitted)
@@ -133,11 +137,13 @@ class Installation:
         known = {self.layout.current_id(), self.state.current, self.state.previous}
         if release.id not in known:
             remove(self.layout.releases / release.id)
-        self.state = save(self.layout, self.state.noted("refused", release.id, reason))
-        self.state = collect(self.layout, self.state)
+        with self._as_the_disk_allows("verify"):
+            self.state = save(self.layout, self.state.noted("refused", release.id, reason))
+            self.state = collect(self.layout, self.state)
 
     def _switched(self, release: Release) -> None:
         """Switch to a release, judge it, and keep it or go back."""
+        clear_incoming(self.layout)  # all of it has its place
         prepare(self.layout)
         if not self.layout.agent.exists():
             adopt(self.layout)
@@ -152,9 +158,14 @@ class Installation:
         """Let a release be what runs, judge it by its own or another `health`, and keep it;
         ReleaseError after it was undone."""
         with watched(self.layout):
-            with self._step("switch"):
-                self.service.stop()
-                self.state = trial.begin(self.layout, self.state, release.id)
+            try:
+                with self._step("switch"):
+                    stop = self.service.stop
+                    self.state = trial.begin(self.layout, self.state, release.id, stop)
+            except EdgeError:
+                if not self.service.liveness().running:
+                    self.resumed()
+                raise
             self.tried(release, health or release.health)
 
     def back(self) -> State:
@@ -175,13 +186,14 @@ class Installation:
         """Start what is on trial and judge it; ReleaseError after it was taken back."""
         try:
             healthy = self._started(release, health)
-        except ReleaseError as error:
-            self.undone(str(error))
+            self.state = self.state.knowing(release.id, _ran(healthy))
+            self.state = trial.keep(self.layout, self.state)
+        except EdgeError as error:
+            reason = f"{error}{_when_full(self.layout)}"
+            self.undone(reason)
             linked = self.layout.current_id()
             after = f"{linked[:12]} is current again" if linked else "nothing is current again"
-            raise ReleaseError(f"{error}; {after}") from error
-        self.state = self.state.knowing(release.id, _ran(healthy))
-        self.state = trial.keep(self.layout, self.state)
+            raise ReleaseError(f"{reason}; {after}") from error
 
     def _started(self, release: Release, health: Health) -> Healthy | None:
         """Start what the link names and judge it, unless there is nothing to run."""
@@ -199,11 +211,22 @@ class Installation:
         """Go back from what is on trial to what was before it, which runs again then."""
         with self._step("roll back"):
             self.service.stop()
-            self.state = trial.undo(self.layout, self.state, reason)
+            with self._as_the_disk_allows("roll back"):
+                self.state = trial.undo(self.layout, self.state, reason)
             if self.layout.current_id() is None:
                 self.service.remove()
             self.resumed()
-        self._tidied()
+        with self._as_the_disk_allows("tidy"):
+            self._tidied()
+
+    @contextmanager
+    def _as_the_disk_allows(self, step: str) -> Iterator[None]:
+        """Go on where the journal cannot be written: the link says what runs, and the journal is
+        brought in agreement with it by whoever comes next."""
+        try:
+            yield
+        except OutputError as error:
+            self._say(step, state="note", note=str(error))
 
     def resumed(self) -> None:
         """Start what the link names, which was kept before, or nothing where it names nothing."""
@@ -258,6 +281,11 @@ def watched(layout: Layout) -> Iterator[None]:
             yield
         finally:
             waiter.kill()  # before the lock is free, so that it never holds it for nothing
+
+
+def _when_full(layout: Layout) -> str:
+    """Say so where there is no space left: what runs cannot tell of its results then."""
+    return "" if free_bytes(layout.root) > _FULL_BYTES else f"; the disk of {layout.root} is full"
 
 
 def _since(start: float) -> float:

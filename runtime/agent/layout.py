@@ -117,8 +117,8 @@ class Layout:
                 time.sleep(0.05)
             lock.seek(0)
             lock.truncate()
-            lock.write(f"{what}, process {os.getpid()}\n")
-            lock.flush()
+            with contextlib.suppress(OSError):  # of a full disk: it holds without a name, too
+                os.write(lock.fileno(), f"{what}, process {os.getpid()}\n".encode())
             try:
                 yield
             finally:

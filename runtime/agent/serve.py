@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from pathlib import Path
 
 from device_profiles.errors import ReleaseError
 from runtime.agent.golden import environment, python_of
@@ -10,6 +12,9 @@ from runtime.agent.health import STATS
 from runtime.agent.layout import Layout
 from runtime.agent.release import BUNDLE, RELEASE, Release
 from runtime.agent.services import Place, service_of
+
+_PROBE_BYTES = 16384
+"""What the first stats take, and more."""
 
 
 def serve(layout: Layout, python: str) -> None:
@@ -25,9 +30,23 @@ def serve(layout: Layout, python: str) -> None:
     if not release.run.words:
         raise ReleaseError(f"{release.name} was flashed without a source: nothing is to run")
     work = service_of(Place(layout.root, python)).work
-    work.mkdir(parents=True, exist_ok=True)
-    os.chdir(work)
+    kept = _can_write(work)
+    os.chdir(work if kept else "/")
     program = str(python_of(layout, release))
     words = ["-I", "-m", "edge_sdk.cli", "run", str(folder / BUNDLE), *release.run.words]
-    stats = ["--stats", str(work / STATS), "--log", "json"]
-    os.execve(program, [program, *words, *stats], environment(work))
+    stats = ["--stats", str(work / STATS)] if kept else []
+    os.execve(program, [program, *words, *stats, "--log", "json"], environment(work))
+
+
+def _can_write(work: Path) -> bool:
+    """Say whether the folder takes what the run writes there; a full disk ends no service."""
+    probe = work / ".probe"
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(bytes(_PROBE_BYTES))
+        probe.unlink()
+    except OSError:
+        with contextlib.suppress(OSError):
+            probe.unlink()
+        return False
+    return True

@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from runtime.agent.services.base import Place
 from runtime.agent.services.processes import end_all
-from runtime.agent.services.records import Entry, Log, Records
+from runtime.agent.services.records import Entry, Log, Records, write_holder
 from runtime.agent.supervised import Supervised
 
 FIRST_PAUSE_S = 1.0
@@ -59,10 +59,7 @@ def _held(records: Records) -> Iterator[bool]:
         if not _taken(file):
             yield False
             return
-        file.seek(0)
-        file.write(b"%d\n" % os.getpid())
-        file.truncate()
-        file.flush()
+        write_holder(file.fileno(), os.getpid())
         yield True
 
 

@@ -11,6 +11,7 @@ is changed, and that it is over after: whatever is cut, link and journal say tog
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 from runtime.agent.layout import Layout, unwritable
@@ -20,10 +21,16 @@ MOST_STARTS = 3
 """How often a release is started that nobody judges before it is taken back."""
 
 
-def begin(layout: Layout, state: State, release: str) -> State:
-    """Let `release` be what runs, on trial."""
+def begin(
+    layout: Layout, state: State, release: str, stop: Callable[[], None] = lambda: None
+) -> State:
+    """Let `release` be what runs, on trial.
+
+    `stop` ends what runs, when the journal is written: a full disk has cost nothing until then.
+    """
     trial = Trial(release, state.current, time.time())
     state = save(layout, replace(state, trial=trial).noted("switched", release))
+    stop()
     _switch(layout, release)
     return state
 

@@ -17,7 +17,7 @@ from runtime.agent.layout import unwritable
 from runtime.agent.services import at_boot
 from runtime.agent.services.base import Liveness, Place, ServiceOptions
 from runtime.agent.services.processes import end_all
-from runtime.agent.services.records import Limits, Log, Records
+from runtime.agent.services.records import Limits, Log, Records, write_holder
 
 _LOOK_S = 0.01
 _MOST_OUTPUT = 1 << 18
@@ -53,9 +53,9 @@ class Plain:
             self._records.make()
             self._records.forget()
             # The supervisor is given the lock with its standard input: it holds it from its birth.
-            with _output(self._records.output) as output, self._records.lock.open("ab") as lock:
+            with _output(self._records.output) as output, self._lock() as lock:
                 self._take(lock)
-                lock.truncate(0)
+                write_holder(lock.fileno(), 0)
                 born = subprocess.Popen(
                     words,
                     stdin=lock,
@@ -132,6 +132,9 @@ class Plain:
                         f"somebody else starts the service in {self._place.root}; try again"
                     ) from None
             time.sleep(_LOOK_S)
+
+    def _lock(self) -> IO[bytes]:
+        return os.fdopen(os.open(self._records.lock, os.O_RDWR | os.O_CREAT, 0o644), "r+b")
 
     @contextlib.contextmanager
     def _writable(self) -> Iterator[None]:

@@ -115,6 +115,13 @@ class Log:
         return self.path.with_name(f"{self.path.name}.1")
 
 
+def write_holder(lock: int, pid: int) -> None:
+    """Write who holds a lock over whoever held it before: that takes no space, so that a service
+    starts on a full disk. Where the file is new, and there is none, nobody is named."""
+    with contextlib.suppress(OSError):
+        os.pwrite(lock, b"%-10d\n" % pid, 0)
+
+
 def _read(path: Path, kind: type) -> Any:
     """Return what a file holds; None where a power cut left anything else."""
     try:
