@@ -6,10 +6,12 @@ import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edge_sdk.report import Report, render, write_page
-from runtime.model_file import FileOptions
+
+if TYPE_CHECKING:
+    from runtime.model_file import FileOptions
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,8 @@ def add_provider(parser: argparse.ArgumentParser, what: str) -> None:
 
 def model_file_options(arguments: argparse.Namespace) -> FileOptions:
     """Return what was said by the arguments of `add_model_file`."""
+    from runtime.model_file import FileOptions
+
     return FileOptions(
         preprocess=arguments.preprocess,
         task=arguments.task,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from runtime.evaluate.base import Figure, Terms
+if TYPE_CHECKING:
+    from runtime.evaluate.base import Figure, Terms
 
 Interval = Mapping[str, float]
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edge_sdk.report import Gate, Report, Table
 from edge_sdk.shipping.carriers import Delivered, Medium, Sent
-from edge_sdk.shipping.parcel import Parcel
 from edge_sdk.workflows.cells import percent
+
+if TYPE_CHECKING:  # it needs numpy, and a rollback does not
+    from edge_sdk.shipping.parcel import Parcel
 
 _SHORT = 12
 _MS = "golden run, ms"

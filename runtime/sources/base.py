@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from runtime.frame import Frame
 from runtime.sources._options import Policy
+
+if TYPE_CHECKING:  # it needs numpy, and who only asks what a source is called does not
+    from runtime.frame import Frame
 
 
 class Source(Protocol):
