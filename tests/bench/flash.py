@@ -65,12 +65,14 @@ def reached() -> Iterator[Reached]:
     """Run a device behind an sshd; whatever runs of it is ended after."""
     with tempfile.TemporaryDirectory(prefix="edge-bench-") as name, contextlib.ExitStack() as stack:
         folder = Path(name)
-        system, way = folder / "system", folder / "sshd"
+        system, way, home = folder / "system", folder / "sshd", folder / "home"
         (system / "etc" / "init.d").mkdir(parents=True)
         way.mkdir()
+        home.mkdir()
         variables = {"EDGE_SDK_SYSROOT": str(system), "EDGE_SDK_SERVICE": "plain"}
         os.environ.update(variables)
-        server = stack.enter_context(serving(way, variables))
+        # A home of its own: what the shell of this machine's user does at a login is no device's.
+        server = stack.enter_context(serving(way, {**variables, "HOME": str(home)}))
         proxy = stack.enter_context(CountingProxy(server.port))
         for path in (server.config, server.known_hosts):
             path.write_text(path.read_text().replace(str(server.port), str(proxy.port)))
@@ -134,7 +136,7 @@ def call(*words: str) -> dict[str, Any]:
 def flashed(device: Reached, bundle: Path) -> dict[str, Any]:
     """Flash a bundle by the command line; return its facts with what the network carried."""
     assert device.proxy is not None
-    source = "synthetic:shapes?live=1&fps=30&width=640&height=480"
+    source = "synthetic:shapes?live=1&fps=30&frames=0&width=640&height=480"
     words = ["--source", source, "--sink", f"http://127.0.0.1:{device.port}", "--prove", "never"]
     up, down = device.proxy.counts
     start = time.monotonic()
@@ -268,6 +270,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path)
     given = parser.parse_args()
     os.environ["PYTHONPATH"] = str(ROOT)  # what stands here, not what is installed
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # installed packages are compiled
     tables: list[Table] = []
     facts: dict[str, Any] = {"load": [os.getloadavg()]}
 

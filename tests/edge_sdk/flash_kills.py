@@ -105,7 +105,7 @@ class Rig:
 
     def flash(self, name: str) -> str:
         """Flash a release; return why it failed, nothing when it holds."""
-        source = "synthetic:shapes?live=1&fps=50&width=64&height=48"
+        source = "synthetic:shapes?live=1&fps=50&frames=0&width=64&height=48"
         sink = f"http://127.0.0.1:{self.device.port}"
         run = RunWords([_DEAD_SOURCE if name == MUTE else source], [sink])
         health = Health(1, 1.0) if name == MUTE else Health(2, 12.0)

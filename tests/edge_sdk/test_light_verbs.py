@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
-_WITHOUT = (
-    "import sys; sys.modules['numpy'] = None; from edge_sdk.cli import main; sys.exit(main())"
-)
+_WITHOUT = """
+import sys
+sys.modules["numpy"] = None
+from edge_sdk.cli import main
+sys.exit(main())
+"""
 
 
 @pytest.mark.parametrize("verb", ["status", "rollback", "logs", "uninstall"])
