@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from device_profiles.errors import BundleError, ReleaseError, RequestError
+from device_profiles.errors import BundleError, OutputError, ReleaseError, RequestError
 from device_profiles.profile import Profile, load
 from edge_sdk.report import Report
 from edge_sdk.shipping import carriers
@@ -98,20 +98,23 @@ def _flashed(bundle: Bundle, profile: Profile, carrier: Carrier, options: FlashO
     step(f"connecting to {carrier.uri}")
     seat = carrier.look(wheel)
     steps.add("connect", time.monotonic() - start)
-    seat.require_writable(carrier.uri)
+    with _theirs():
+        seat.require_writable(carrier.uri)
     python = options.python or "{}.{}".format(*seat.version[:2])
     notes = []
     if carrier.profile is None:  # a virtual board is an emulator itself
         notes = proven(bundle.path, profile, options.gate, options.own_lock)
     parcel = _parcel(bundle, profile, python, options)
-    sent = [] if seat.agent else [carrier.send_agent(wheel)]
+    with _theirs():
+        sent = [] if seat.agent else [carrier.send_agent(wheel)]
     with closing(Session(carrier.run(["session", seat.root]), carrier.uri, steps.take)) as session:
         hello = session.request("hello")
         for name in options.pin:
             session.request("pin", line=find_public(name).line)
         wanted = session.request("offer", **parcel.offer())
         start = time.monotonic()
-        sent += [_send(carrier, parcel, wanted)]
+        with _theirs():
+            sent += [_send(carrier, parcel, wanted)]
         steps.add("send", time.monotonic() - start)
         state = session.request("install", shadow=_shadow(options, parcel))
     return flash_report(
@@ -127,6 +130,15 @@ def _flashed(bundle: Bundle, profile: Profile, carrier: Carrier, options: FlashO
             emulated=carrier.profile is not None,
         )
     )
+
+
+@contextmanager
+def _theirs() -> Iterator[None]:
+    """A device whose disk does not take a release keeps what it has."""
+    try:
+        yield
+    except OutputError as error:
+        raise ReleaseError(str(error)) from error
 
 
 def _parcel(bundle: Bundle, profile: Profile, python: str, options: FlashOptions) -> Parcel:
