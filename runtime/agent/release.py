@@ -77,8 +77,8 @@ class Release:
     schema: str = SCHEMA
 
     def to_bytes(self) -> bytes:
-        """Return the canonical JSON."""
-        return canonical(encode(self))
+        """Return the canonical JSON: 30 where 30.0 is meant is written as that."""
+        return canonical(encode(decode(type(self), encode(self), RELEASE)))
 
     @property
     def id(self) -> str:
