@@ -14,6 +14,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ class Device:
             with urllib.request.urlopen(url, timeout=1) as answer:
                 found: Mapping[str, Any] = json.load(answer)
                 return found
-        except OSError:
+        except (OSError, HTTPException):  # or it ended while it answered
             return None
 
 
