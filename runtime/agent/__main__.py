@@ -15,7 +15,7 @@ from typing import Any
 
 from device_profiles.errors import EdgeError, RequestError
 from runtime.agent.layout import Layout
-from runtime.agent.session import Wire
+from runtime.agent.wire import Wire
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,7 +46,7 @@ def _session(layout: Layout, wire: Wire, _more: Sequence[str]) -> None:
 
 
 def _status(layout: Layout, _wire: Wire, _more: Sequence[str]) -> Mapping[str, Any]:
-    from runtime.agent.install import python
+    from runtime.agent.resident import python
     from runtime.agent.status import status
 
     return status(layout, python())
@@ -64,7 +64,7 @@ def _rollback(layout: Layout, wire: Wire, _more: Sequence[str]) -> Mapping[str, 
 
 
 def _logs(layout: Layout, _wire: Wire, more: Sequence[str]) -> Sequence[str]:
-    from runtime.agent.install import python
+    from runtime.agent.resident import python
     from runtime.agent.services import Place, service_of
 
     return service_of(Place(layout.root, python())).log(int(more[0]) if more else 100)
@@ -83,7 +83,7 @@ def _guard(layout: Layout, _wire: Wire, _more: Sequence[str]) -> None:
 
 
 def _serve(layout: Layout, _wire: Wire, _more: Sequence[str]) -> None:
-    from runtime.agent.install import python
+    from runtime.agent.resident import python
     from runtime.agent.serve import serve
 
     serve(layout, python())
@@ -102,7 +102,7 @@ def _boot(layout: Layout, wire: Wire, _more: Sequence[str]) -> None:
 
 
 def _supervise(layout: Layout, _wire: Wire, _more: Sequence[str]) -> None:
-    from runtime.agent.install import python
+    from runtime.agent.resident import python
     from runtime.agent.services import Place
     from runtime.agent.supervise import supervise
 
@@ -110,7 +110,7 @@ def _supervise(layout: Layout, _wire: Wire, _more: Sequence[str]) -> None:
 
 
 def _stop(layout: Layout, _wire: Wire, _more: Sequence[str]) -> None:
-    from runtime.agent.install import python
+    from runtime.agent.resident import python
     from runtime.agent.services import Place, service_of
 
     service_of(Place(layout.root, python())).stop()

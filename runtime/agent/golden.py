@@ -34,21 +34,22 @@ def python_of(layout: Layout, release: Release) -> Path:
     return layout.environments / release.environment / "bin" / "python"
 
 
-def replay(layout: Layout, release: Release, folder: Path, work: Path) -> Replayed:
+def replay(layout: Layout, release: Release, folder: Path) -> Replayed:
     """Replay the golden set of the release in `folder`; ReleaseError with the reason when it fails.
 
-    Every rung that this device can run must reproduce its outputs. Verdicts are kept in `work`, so
-    that the service starts without proving everything anew.
+    Every rung that this device can run must reproduce its outputs. Verdicts are kept in a cache
+    that the service reads: it starts without proving everything anew.
     """
     command = [python_of(layout, release), "-I", "-m", "runtime.replay", folder / BUNDLE]
     words = [*map(str, command), *_options(release.run.words)]
     try:
-        code, out, err = run_within(words, environment(work), release.golden_s)
+        code, out, err = run_within(words, environment(layout), release.golden_s)
     except subprocess.TimeoutExpired as error:
         raise ReleaseError(
             f"its golden replay did not end within {release.golden_s:.0f} s on this device: a rung "
             "hangs, or the model is too slow for it"
         ) from error
+    _let_read(layout.cache)
     try:
         found = json.loads(out.splitlines()[-1]) if out else {}
         replayed = Replayed(tuple(found["rungs"]), found["chosen"])
@@ -64,9 +65,19 @@ def replay(layout: Layout, release: Release, folder: Path, work: Path) -> Replay
     return replayed
 
 
-def environment(work: Path) -> dict[str, str]:
-    """Return the variables that a release runs with: its verdicts lie in its own folder."""
-    return {**os.environ, "XDG_CACHE_HOME": str(work / "cache"), "PYTHONUNBUFFERED": "1"}
+def environment(layout: Layout) -> dict[str, str]:
+    """Return the variables that a release runs with.
+
+    The cache is the agent's own: what a service could write, root must not write to.
+    """
+    return {**os.environ, "XDG_CACHE_HOME": str(layout.cache), "PYTHONUNBUFFERED": "1"}
+
+
+def _let_read(cache: Path) -> None:
+    """Let every user read the verdicts, whose folders are their owner's alone at first."""
+    for folder in (cache, *cache.glob("edge-sdk"), *cache.glob("edge-sdk/verdicts")):
+        if folder.is_dir():
+            folder.chmod(0o755)
 
 
 def _options(words: tuple[str, ...]) -> list[str]:

@@ -23,7 +23,7 @@ from runtime.agent.health import LOOK_S, Healthy, Results, judge
 from runtime.agent.held import verify
 from runtime.agent.layout import Layout, remove
 from runtime.agent.release import LOCK, Health, Release
-from runtime.agent.resident import adopt, own_digest, prepare
+from runtime.agent.resident import adopt, own_digest, prepare, python
 from runtime.agent.services import Place, Service, ServiceOptions, service_of
 from runtime.agent.stage import Admitted, admit
 from runtime.agent.state import State, save
@@ -85,8 +85,6 @@ class Installation:
             self._refused(release, str(error))
             raise
         self._switched(release)
-        if admitted.accepted is not None:
-            self._noted(release, admitted)
         return self._tidied()
 
     def _admitted(self, release: Release, ways: Ways) -> Admitted:
@@ -121,7 +119,7 @@ class Installation:
     def _replayed(self, release: Release) -> Replayed:
         with self._step("golden") as facts:
             folder = self.layout.releases / release.id
-            found = replay(self.layout, release, folder, self.service.work)
+            found = replay(self.layout, release, folder)
             facts |= {"rungs": found.rungs, "chosen": found.chosen}
         return found
 
@@ -129,7 +127,7 @@ class Installation:
         from runtime.agent.shadow import compared
 
         with self._step("shadow") as facts:
-            facts |= compared(self.layout, release, self.state.current, words, self.service.work)
+            facts.update(compared(self.layout, release, self.state.current, words))
 
     def _refused(self, release: Release, reason: str) -> None:
         """Journal why a release was not switched to, and leave nothing of it."""
@@ -149,10 +147,13 @@ class Installation:
             adopt(self.layout)
         if release.run.words:
             with self._step("service") as facts:
-                facts["kind"] = self.service.name
-                facts["notes"] = self.service.install(ServiceOptions(release.run.watchdog_s))
+                facts |= {"kind": self.service.name, "notes": self._set_up(release)}
         self.switched(release)
         adopt(self.layout)
+
+    def _set_up(self, release: Release) -> list[str]:
+        """Have the service kept as a release wants it; return what a person should know."""
+        return self.service.install(ServiceOptions(release.run.watchdog_s))
 
     def switched(self, release: Release, health: Health | None = None) -> None:
         """Let a release be what runs, judge it by its own or another `health`, and keep it;
@@ -179,6 +180,8 @@ class Installation:
         release = self.release(before)
         with self._step("verify"):
             verify(self.layout.releases / before, release)
+            if release.run.words:
+                self._set_up(release)
         self.switched(release, replace(release.health, results=1))
         return self.state
 
@@ -231,8 +234,12 @@ class Installation:
     def resumed(self) -> None:
         """Start what the link names, which was kept before, or nothing where it names nothing."""
         linked = self.layout.current_id()
-        if linked is None or not self.release(linked).run.words:
+        if linked is None:
             return
+        release = self.release(linked)
+        if not release.run.words:
+            return
+        self._set_up(release)
         results = Results(self.service.work)
         results.clear()
         self.service.start()
@@ -247,14 +254,6 @@ class Installation:
             return Release.from_bytes(data)
         except (OSError, EdgeError) as error:
             raise ReleaseError(f"the release {identity[:12]} is damaged here: {error}") from error
-
-    def _noted(self, release: Release, admitted: Admitted) -> None:
-        found = admitted.accepted
-        if found is None:
-            return
-        newest = {"version": found.version, "bundle": release.bundle}
-        channels = {**self.state.channels, found.channel: newest}
-        self.state = save(self.layout, replace(self.state, channels=channels))
 
     def _tidied(self) -> State:
         with self._step("tidy"):
@@ -327,8 +326,3 @@ def _known(release: Release, admitted: Admitted, replayed: Replayed) -> Mapping[
         "channel": found.channel if found else "",
         "version": found.version if found else None,
     }
-
-
-def python() -> str:
-    """Return this Python by its whole path: the one of the device, not of an environment's link."""
-    return getattr(sys, "_base_executable", None) or sys.executable

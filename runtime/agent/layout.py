@@ -75,6 +75,11 @@ class Layout:
         """The public keys that are trusted."""
         return self.root / "keys"
 
+    @property
+    def cache(self) -> Path:
+        """What a golden replay found of the engines here, for the service to read."""
+        return self.root / "cache"
+
     def current_id(self) -> str | None:
         """Return the id of the release that `current` names; None where there is none."""
         try:

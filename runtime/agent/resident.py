@@ -5,7 +5,6 @@ From its wheel it would be compiled anew at every call, which takes a small boar
 
 from __future__ import annotations
 
-import compileall
 import os
 import sys
 from pathlib import Path
@@ -58,5 +57,12 @@ def adopt(layout: Layout) -> None:
 
 def _compile(place: Path) -> None:
     """Compile the agent's own modules; what it does not import is left as it is."""
+    import compileall
+
     for name in ("device_profiles", "runtime", "runtime/agent", "runtime/agent/services"):
         compileall.compile_dir(place / name, maxlevels=0, quiet=2)
+
+
+def python() -> str:
+    """Return this Python by its whole path: the one of the device, not of an environment's link."""
+    return getattr(sys, "_base_executable", None) or sys.executable

@@ -35,7 +35,7 @@ def serve(layout: Layout, python: str) -> None:
     program = str(python_of(layout, release))
     words = ["-I", "-m", "edge_sdk.cli", "run", str(folder / BUNDLE), *release.run.words]
     stats = ["--stats", str(work / STATS)] if kept else []
-    os.execve(program, [program, *words, *stats, "--log", "json"], environment(work))
+    os.execve(program, [program, *words, *stats, "--log", "json"], environment(layout))
 
 
 def _can_write(work: Path) -> bool:

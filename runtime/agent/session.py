@@ -12,11 +12,8 @@ installed goes on to its end, good or bad.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import signal
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import IO, Any
@@ -30,34 +27,11 @@ from runtime.agent.release import Release
 from runtime.agent.stage import Offer, receive
 from runtime.agent.state import load
 from runtime.agent.trust import Pins
+from runtime.agent.wire import Wire
 from runtime.manifest import FileEntry
 
 MOST_BYTES = 8 << 20
 """Of one request: a release's text and the list of its wheels take some kilobytes."""
-
-
-class Wire:
-    """Lines to whoever flashes; where nobody reads any more, they are dropped."""
-
-    def __init__(self, out: IO[str]) -> None:
-        self._out: IO[str] | None = out
-
-    def say(self, step: str, **more: Any) -> None:
-        """Tell of a step."""
-        self.put({"step": step, **more})
-
-    def put(self, message: Mapping[str, Any]) -> None:
-        """Write one line."""
-        if self._out is None:
-            return
-        try:
-            self._out.write(json.dumps(message, default=str) + "\n")
-            self._out.flush()
-        except (OSError, ValueError):
-            self._out = None
-            # So that Python does not try once more when it ends.
-            with contextlib.suppress(OSError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def converse(layout: Layout, requests: IO[bytes], wire: Wire) -> None:

@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 from device_profiles.errors import EdgeError, ReleaseError, RequestError
@@ -32,11 +31,11 @@ class _Asked:
 
 
 def compared(
-    layout: Layout, release: Release, current: str | None, words: Sequence[str], work: Path
+    layout: Layout, release: Release, current: str | None, words: Sequence[str]
 ) -> dict[str, Any]:
     """Compare a release with the `current` one on frames of a source, and return what was found.
 
-    `words` are `--source URI --frames N [--agreement SHARE]`; verdicts on engines are in `work`.
+    `words` are `--source URI --frames N [--agreement SHARE]`.
     Raises ReleaseError with the reason where the two agree on less, or cannot be compared.
     """
     asked = _asked(words)
@@ -50,7 +49,7 @@ def compared(
         "start_s": release.golden_s,
         "frame_s": FRAME_S,
     }
-    found = _result(layout, release, request, work)
+    found = _result(layout, release, request)
     if found["agreement"] < asked.agreement:
         raise ReleaseError(
             f"the new release and the old one agree on {_percent(found['agreement'])} of "
@@ -94,16 +93,14 @@ def _command(layout: Layout, release: Release) -> list[str]:
     return words
 
 
-def _result(
-    layout: Layout, release: Release, request: Mapping[str, Any], work: Path
-) -> dict[str, Any]:
+def _result(layout: Layout, release: Release, request: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the comparison printed; ReleaseError when that is an error, or nothing."""
     words = [str(python_of(layout, release)), "-I", "-m", "runtime.shadow"]
     # Each of its steps has a limit of its own, which says what hangs.
     limit_s = 2 * request["start_s"] + 3 * FRAME_S * (request["frames"] + 1)
     given = json.dumps(request).encode()
     try:
-        code, out, err = run_within(words, environment(work), limit_s, given)
+        code, out, err = run_within(words, environment(layout), limit_s, given)
     except subprocess.TimeoutExpired as error:
         raise ReleaseError(f"the canary did not end within {limit_s:.0f} s; {_WITHOUT}") from error
     try:

@@ -41,7 +41,21 @@ def keep(layout: Layout, state: State, reason: str = "") -> State:
     release, before = state.trial.release, state.trial.before
     previous = state.previous if before in (None, release) else before
     kept = replace(state, current=release, previous=previous, trial=None)
-    return save(layout, kept.noted("kept", release, reason))
+    return save(layout, _seen(kept, release).noted("kept", release, reason))
+
+
+def _seen(state: State, release: str) -> State:
+    """Return the state knowing the version of what is kept: no cut comes between the two.
+
+    It never falls: going back on purpose does not make old versions new.
+    """
+    facts = state.releases.get(release, {})
+    channel, version = str(facts.get("channel") or ""), facts.get("version")
+    newest = state.channels.get(channel, {}).get("version", 0)
+    if not channel or not isinstance(version, int) or version < newest:
+        return state
+    seen = {"version": version, "bundle": facts.get("bundle")}
+    return replace(state, channels={**state.channels, channel: seen})
 
 
 def undo(layout: Layout, state: State, reason: str) -> State:

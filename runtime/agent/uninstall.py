@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from runtime.agent.install import python
 from runtime.agent.layout import Layout, remove, unwritable
+from runtime.agent.resident import python
 from runtime.agent.services import Place, service_of
 
 _OURS = (
     "current", "state.json", "state.damaged", "releases", "environments", "incoming", "agent",
-    "agents", "keys", "run", "log", "work", "lock",
+    "agents", "keys", "cache", "run", "log", "work", "lock",
 )  # fmt: skip
 
 

@@ -68,7 +68,7 @@ def canary(
     layout: Layout, new: Release, old: Release, *more: str, source: str = SOURCE, frames: int = 12
 ) -> dict[str, Any]:
     words = ["--source", source, "--frames", str(frames), *more]
-    return compared(layout, new, old.id, words, layout.root / "work")
+    return compared(layout, new, old.id, words)
 
 
 def files(layout: Layout) -> set[str]:
@@ -82,7 +82,7 @@ def files(layout: Layout) -> set[str]:
 
 def test_nothing_is_compared_with_nothing(layout: Layout, old: Release) -> None:
     words = ["--source", "camera:99", "--frames", "5"]
-    found = compared(layout, old, None, words, layout.root)
+    found = compared(layout, old, None, words)
     assert found["frames"] == 0
     assert "nothing runs" in found["notes"][0]
 
@@ -161,7 +161,7 @@ def test_a_release_that_hangs_is_ended(
 
 def test_what_is_damaged_is_not_compared_with(layout: Layout, old: Release) -> None:
     with pytest.raises(ReleaseError, match="the release that runs is damaged"):
-        compared(layout, old, "f" * 32, ["--source", SOURCE, "--frames", "1"], layout.root)
+        compared(layout, old, "f" * 32, ["--source", SOURCE, "--frames", "1"])
 
 
 def test_an_environment_that_is_gone_is_named(layout: Layout, old: Release) -> None:
@@ -187,7 +187,7 @@ def test_words_that_say_nothing_are_refused(
     layout: Layout, old: Release, words: Sequence[str], tmp_path: Path
 ) -> None:
     with pytest.raises(RequestError, match="canary"):
-        compared(layout, old, old.id, words, tmp_path)
+        compared(layout, old, old.id, words)
 
 
 def test_too_little_never_looks_like_enough(
