@@ -1,6 +1,7 @@
 """What a flash costs: seconds and bytes, a rollback's gap, and kills at random instants.
 
-    python -m tests.bench.flash [--kills 200] [--rollbacks 10] [--seed 0] [-o FILE.json] [PART...]
+    python -m tests.bench.flash [--kills 200] [--devices 2] [--rollbacks 10] [--seed 0]
+        [-o FILE.json] [PART...]
 
 The device is this machine behind a real sshd of its own on the loopback, with the wheels of
 generic-x86; nothing of this machine is touched. MobileNetV2 runs there on a scene of 30 frames a
@@ -224,6 +225,7 @@ def killed(count: int, seed: int) -> tuple[list[Table], Any]:
     with reached() as device, pytest.MonkeyPatch.context() as patch:
         assert device.server is not None
         device.furnish()
+        (device.root / "lock").touch()  # so that it is seen to be one of ours
         patch.setattr(workflow, "device_environment", lambda *_, **__: device.made)
         with tempfile.TemporaryDirectory() as folder:
             rig = Rig(device, Path(folder), device.server.cut)
@@ -231,12 +233,31 @@ def killed(count: int, seed: int) -> tuple[list[Table], Any]:
             start, done = time.monotonic(), []
             for kill in kills(rig, count, seed):
                 done.append(kill)
-                if kill.fault or len(done) % 20 == 0:
-                    print(f"{len(done)}: {kill}", file=sys.stderr, flush=True)
+                print(f"{time.monotonic() - start:.0f} s: {kill}", file=sys.stderr, flush=True)
             seconds = time.monotonic() - start
     tables = kill_tables(done)
     return tables, {"seconds": round(seconds, 1), "of_a_flash": rig.seconds,
                     "kills": [asdict(kill) for kill in done]}  # fmt: skip
+
+
+def killed_beside(count: int, seed: int, devices: int) -> tuple[list[Table], Any]:
+    """Kill flashes of several devices at a time, each in a process of its own."""
+    start, done, facts = time.monotonic(), [], []
+    with tempfile.TemporaryDirectory() as folder:
+        working = []
+        for i in range(devices):
+            share = count // devices + (i < count % devices)
+            words = ["kills", "--kills", str(share), "--seed", str(seed + i), "--devices", "1"]
+            words += ["-o", f"{folder}/{i}.json"]
+            program = [sys.executable, "-m", "tests.bench.flash", *words]
+            working.append(subprocess.Popen(program, cwd=ROOT, stdout=subprocess.DEVNULL))
+        for i, work in enumerate(working):
+            assert work.wait() == 0, "a device failed, see above"
+            found = json.loads(Path(folder, f"{i}.json").read_bytes())["kills"]
+            facts.append(found)
+            done += [Kill(**kill) for kill in found["kills"]]
+    seconds = round(time.monotonic() - start, 1)
+    return kill_tables(done), {"seconds": seconds, "devices": facts}
 
 
 def kill_tables(done: Sequence[Kill]) -> list[Table]:
@@ -264,6 +285,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", default=PARTS)
     parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--devices", type=int, default=2, help="whose flashes are killed at a time")
     parser.add_argument("--rollbacks", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--nets", type=Path, default=cache_root() / "bench" / "flash")
@@ -292,7 +314,9 @@ def main() -> None:
             if "status" in given.parts:
                 take("status", statuses(device, 5))
     if "kills" in given.parts:
-        take("kills", killed(given.kills, given.seed))
+        beside = given.devices > 1
+        words = (given.kills, given.seed)
+        take("kills", killed_beside(*words, given.devices) if beside else killed(*words))
     loads = ", ".join(f"{load[0]:.1f}" for load in facts["load"])
     report = Report("Flashing over ssh", f"load of this machine: {loads}", tuple(tables))
     print(render(report))
