@@ -11,7 +11,7 @@ DEMO_READY := $(VENV)/.demo-ready
 TEST_READY := $(VENV)/.test-ready
 
 .PHONY: demo test device lint types contracts footprint tflite-bench age-bench fault-bench \
-	fallback-bench board-test isa-test slow-test cost-bench latency-bench screenshot clean
+	fallback-bench flash-bench board-test isa-test slow-test cost-bench latency-bench screenshot clean
 .DEFAULT_GOAL := demo
 
 demo: $(DEMO_READY)
@@ -68,6 +68,12 @@ fault-bench: $(TEST_READY)
 # an environment of its own, with 300 MB of packages.
 fallback-bench: $(TEST_READY)
 	$(BIN)/python tests/bench/fallbacks.py
+
+# What a flash sends and takes, a rollback's gap, and 200 kills in mid-flash, over a real sshd.
+# EDGE_SDK_MODELS names the model pack; some ten minutes, and as many at first for the bundles.
+FLASHES ?= --kills 200
+flash-bench: $(TEST_READY)
+	$(BIN)/python -m tests.bench.flash $(FLASHES)
 
 # A real boot of a virtual board, a power cut and a reboot: some minutes, 60 MB of packages at first.
 # EDGE_SDK_BOARD may be a folder that keeps what was fetched.
