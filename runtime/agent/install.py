@@ -85,7 +85,9 @@ class Installation:
             self._refused(release, str(error))
             raise
         self._switched(release)
-        return self._tidied()
+        with self._as_the_disk_allows("tidy"):
+            self._tidied()
+        return self.state
 
     def _admitted(self, release: Release, ways: Ways) -> Admitted:
         with self._step("verify") as facts:

@@ -1,0 +1,147 @@
+"""What a device does by itself: guards, settles, and goes on when its journal cannot be written."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from device_profiles.errors import EdgeError, ReleaseError
+from runtime.agent import collect, install, trial
+from runtime.agent.recover import boot, guard, settle
+from runtime.agent.state import State, load, save
+from tests.runtime.agent.rehearsal import Full, Stage
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    """An installation that runs a good release."""
+    found = Stage(tmp_path, monkeypatch)
+    found.bring(State(), "A", 1)
+    return found
+
+
+def on_trial(stage: Stage, seed: int = 2) -> tuple[str, str]:
+    """Leave a release on trial, as an agent that was killed does; return it and the one before."""
+    before = stage.layout.current_id()
+    state = stage.bring(load(stage.layout), f"trial-{seed}", seed)
+    after = stage.layout.current_id()
+    assert before is not None
+    assert after is not None
+    trial.begin(stage.layout, trial.begin(stage.layout, state, before), after)
+    state = load(stage.layout)
+    save(stage.layout, replace(state, current=before, trial=trial.Trial(after, before, 0)))
+    return after, before
+
+
+def test_the_guard_goes_back_after_three_starts(stage: Stage) -> None:
+    after, before = on_trial(stage)
+    for start in range(1, trial.MOST_STARTS + 1):
+        guard(stage.layout)
+        found = load(stage.layout).trial
+        assert found is not None
+        assert (found.starts, stage.layout.current_id()) == (start, after)
+    guard(stage.layout)
+    assert stage.layout.current_id() == before
+    state = load(stage.layout)
+    assert (state.trial, state.current) == (None, before)
+    assert state.events[-1].reason == "it was started 3 times and never kept"
+    guard(stage.layout)
+    assert load(stage.layout) == state
+
+
+def test_the_guard_does_nothing_while_somebody_is_at_work(stage: Stage) -> None:
+    on_trial(stage)
+    state = load(stage.layout)
+    with stage.layout.alone():
+        guard(stage.layout)
+    with stage.layout.alone(what="judges"):
+        guard(stage.layout)
+    assert load(stage.layout) == state
+
+
+def test_what_was_left_on_trial_is_kept_where_it_serves(stage: Stage) -> None:
+    after, before = on_trial(stage)
+    settle(stage.here(load(stage.layout)))
+    state = load(stage.layout)
+    assert (state.current, state.previous, state.trial) == (after, before, None)
+    assert stage.service.runs == after
+
+
+def test_what_was_left_on_trial_is_gone_back_from(stage: Stage) -> None:
+    _, before = on_trial(stage)
+    stage.service.good = False
+    stage.service.told.clear()
+    with pytest.raises(ReleaseError, match=r"0 of 1 results within 0 s: it was played so"):
+        boot(stage.layout, lambda step, **facts: None)
+    assert (load(stage.layout).current, stage.layout.current_id()) == (before, before)
+    assert stage.service.runs == before
+
+
+def test_a_boot_without_a_trial_starts_what_is_current(stage: Stage) -> None:
+    stage.service.stop()
+    boot(stage.layout, lambda step, **facts: None)
+    assert stage.service.runs == stage.layout.current_id()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "Expecting value"),
+        ("{}", "'release'"),
+        ('{"release": "../../etc", "wheels": []}', "No such file"),
+        ('{"release": "x", "wheels": 5}', "No such file"),
+        ("[]", "list indices"),
+    ],
+)
+def test_garbage_that_was_delivered_is_removed(stage: Stage, text: str, reason: str) -> None:
+    running = stage.service.runs
+    stage.layout.incoming.mkdir(exist_ok=True)
+    (stage.layout.incoming / "ready.json").write_text(text)
+    with pytest.raises(ReleaseError, match=f"what was delivered was not installed: .*{reason}"):
+        boot(stage.layout, lambda step, **facts: None)
+    assert not stage.layout.incoming.exists()
+    assert stage.service.runs == running == stage.layout.current_id()
+    assert load(stage.layout).events[-1].what == "refused"
+
+
+def linked_is_kept(stage: Stage) -> bool:
+    """Say whether link and journal name the same release, and nothing is on trial."""
+    state = load(stage.layout)
+    return state.trial is None and state.current == stage.layout.current_id()
+
+
+@pytest.mark.parametrize("good", [True, False], ids=["healthy", "not healthy"])
+def test_a_journal_that_cannot_be_written_any_more(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, good: bool
+) -> None:
+    """At whichever of its writes a disk is full: what the link names runs, and the next flash is
+    kept."""
+    seed, takes = 10, 0
+    while True:
+        before = stage.layout.current_id()
+        full = Full(takes)
+        stage.service.good = good
+        with monkeypatch.context() as patch:
+            for module in (install, trial, collect):
+                patch.setattr(module, "save", full.write(save))
+            reason = ""
+            try:
+                stage.bring(load(stage.layout), f"full-{seed}", seed)
+            except EdgeError as error:
+                reason = str(error)
+        assert reason or (good and linked_is_kept(stage))
+        linked = stage.layout.current_id()
+        if reason:
+            assert linked == before, f"write {takes}: {reason}"
+        assert stage.service.runs == linked, f"write {takes}: what is current does not run"
+        stage.service.good = True
+        state = trial.settled(stage.layout, load(stage.layout))
+        assert (state.current, state.trial) == (linked, None)
+        state = stage.bring(state, f"next-{seed}", seed + 100)
+        assert state.current == stage.layout.current_id() == stage.service.runs != linked
+        if not full.refused:
+            break
+        seed, takes = seed + 1, takes + 1
+    assert takes >= 3, "the writes were not counted"
