@@ -219,9 +219,9 @@ def kills(rig: Rig, count: int, seed: int) -> Iterator[Kill]:
     done = 0
     while done < count:
         kind = KINDS[done % len(KINDS)]
-        # Every sixth is one that holds not, in turn of which.
-        other = "B" if rig.device.layout.current_id() and rig.current() == "A" else "A"
-        release = (UNFIT, MUTE)[done // 6 % 2] if done % 6 == 5 else other
+        other = "B" if rig.current() == "A" else "A"
+        # Every fifth is one that does not hold: each of the two in turn, by each kind of kill.
+        release = (UNFIT, MUTE)[(done // 5 + done // 20) % 2] if done % 5 == 4 else other
         found = rig.kill(kind, release, chance.uniform(0, rig.seconds[release]))
         done += bool(found.hit or found.fault)
         yield found
