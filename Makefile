@@ -11,7 +11,8 @@ DEMO_READY := $(VENV)/.demo-ready
 TEST_READY := $(VENV)/.test-ready
 
 .PHONY: demo test device lint types contracts footprint tflite-bench age-bench fault-bench \
-	fallback-bench flash-bench board-test isa-test slow-test cost-bench latency-bench screenshot clean
+	fallback-bench flash-bench board-kill-bench board-test \
+	isa-test slow-test cost-bench latency-bench screenshot clean
 .DEFAULT_GOAL := demo
 
 demo: $(DEMO_READY)
@@ -81,6 +82,11 @@ board-test: EDGE_SDK_BOARD ?= 1
 board-test: $(TEST_READY)
 	EDGE_SDK_BOARD=$(EDGE_SDK_BOARD) $(BIN)/python -m pytest -m 'emulated and slow and network' \
 		tests/edge_sdk/board
+
+# Twelve power cuts of that board in mid-flash: half an hour.
+KILLS ?= --kills 12
+board-kill-bench: $(TEST_READY)
+	$(BIN)/python -m tests.bench.board_kills $(KILLS)
 
 # Releases of onnxruntime that a CPU runs and one that it does not, found by an emulator.
 isa-test: export EDGE_SDK_CACHE ?= $(CURDIR)/.edge-cache
