@@ -39,9 +39,11 @@ def guard(layout: Layout) -> None:
 
 
 def finish(layout: Layout, say: Say) -> None:
-    """Wait until nobody is at work, then judge what was left on trial."""
+    """Wait until nobody is at work, then judge what was left on trial, and start what was ended."""
     with layout.alone(wait=True, what="judges"):
-        settle(Installation(layout, trial.settled(layout, load(layout)), say))
+        installation = Installation(layout, trial.settled(layout, load(layout)), say)
+        settle(installation)
+        _serving(installation)
 
 
 def settle(installation: Installation) -> None:
@@ -78,10 +80,15 @@ def boot(layout: Layout, say: Say) -> None:
                 work(installation)
             except EdgeError as error:
                 fault = error
-        if not installation.service.liveness().running:
-            installation.resumed()
+        _serving(installation)
         if fault is not None:
             raise fault
+
+
+def _serving(installation: Installation) -> None:
+    """Start what the link names unless it runs: who was cut off may have ended it for a switch."""
+    if not installation.service.liveness().running:
+        installation.resumed()
 
 
 @dataclass(frozen=True)

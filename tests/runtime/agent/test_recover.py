@@ -9,7 +9,7 @@ import pytest
 
 from device_profiles.errors import EdgeError, ReleaseError
 from runtime.agent import collect, install, trial
-from runtime.agent.recover import boot, guard, settle
+from runtime.agent.recover import boot, finish, guard, settle
 from runtime.agent.state import State, load, save
 from tests.runtime.agent.rehearsal import Full, Stage
 
@@ -79,6 +79,19 @@ def test_what_was_left_on_trial_is_gone_back_from(stage: Stage) -> None:
     assert stage.service.runs == before
 
 
+def test_what_an_agent_ended_before_it_was_killed_is_started_again(stage: Stage) -> None:
+    """Between the end of what runs and the change of the link, and after the link went back."""
+    before = stage.service.runs
+    assert before is not None
+    state = load(stage.layout)
+    for left in (replace(state, trial=trial.Trial("b" * 32, before, 0)), state):
+        save(stage.layout, left)
+        stage.service.stop()
+        finish(stage.layout, lambda step, **facts: None)
+        assert stage.service.runs == before == stage.layout.current_id()
+        assert load(stage.layout).trial is None
+
+
 def test_a_boot_without_a_trial_starts_what_is_current(stage: Stage) -> None:
     stage.service.stop()
     boot(stage.layout, lambda step, **facts: None)
@@ -122,7 +135,7 @@ def test_a_journal_that_cannot_be_written_any_more(
     while True:
         before = stage.layout.current_id()
         full = Full(takes)
-        stage.service.good = good
+        stage.service.good, stage.service.full = good, full
         with monkeypatch.context() as patch:
             for module in (install, trial, collect):
                 patch.setattr(module, "save", full.write(save))
@@ -136,7 +149,7 @@ def test_a_journal_that_cannot_be_written_any_more(
         if reason:
             assert linked == before, f"write {takes}: {reason}"
         assert stage.service.runs == linked, f"write {takes}: what is current does not run"
-        stage.service.good = True
+        stage.service.good, stage.service.full = True, None
         state = trial.settled(stage.layout, load(stage.layout))
         assert (state.current, state.trial) == (linked, None)
         state = stage.bring(state, f"next-{seed}", seed + 100)
