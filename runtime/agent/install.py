@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from device_profiles.errors import EdgeError, OutputError, ReleaseError
+from device_profiles.errors import EdgeError, EngineError, OutputError, ReleaseError
 from runtime.agent import environment, trial
 from runtime.agent.collect import clear_incoming, collect
 from runtime.agent.facts import free_bytes
@@ -215,9 +215,11 @@ class Installation:
     def undone(self, reason: str) -> None:
         """Go back from what is on trial to what was before it, which runs again then."""
         with self._step("roll back"):
-            self.service.stop()
-            with self._as_the_disk_allows("roll back"):
-                self.state = trial.undo(self.layout, self.state, reason)
+            try:
+                self.service.stop()
+            finally:  # one that does not end is no reason for the link to stay
+                with self._as_the_disk_allows("roll back"):
+                    self.state = trial.undo(self.layout, self.state, reason)
             if self.layout.current_id() is None:
                 self.service.remove()
             self.resumed()
@@ -268,20 +270,41 @@ class Installation:
 def watched(layout: Layout) -> Iterator[None]:
     """Have somebody who goes on with a trial when this process is killed in the middle of it.
 
-    It waits for the lock, which the kernel takes from a process that ends.
+    It waits for the lock, which the kernel takes from a process that ends. A fault that nobody
+    foresaw leaves the trial to it, as a kill does.
     """
     words = [python(), "-I", os.path.realpath(sys.argv[0]), "finish", str(layout.root)]
-    with subprocess.Popen(
-        words,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as waiter:
-        try:
-            yield
-        finally:
-            waiter.kill()  # before the lock is free, so that it never holds it for nothing
+    waiter = _waiter(layout)
+    try:
+        yield
+    except EdgeError:
+        _end(waiter)
+        raise
+    except BaseException:
+        waiter.returncode = 0  # it outlives us, so nobody here waits for its end
+        raise
+    _end(waiter)
+
+
+def _waiter(layout: Layout) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise EngineError(
+            f"cannot start a process ({error.strerror}); see the limits on processes and memory"
+        ) from error
+
+
+def _end(waiter: subprocess.Popen[bytes]) -> None:
+    """End it before the lock is free, so that it never holds it for nothing."""
+    waiter.kill()
+    waiter.wait()
 
 
 def _when_full(layout: Layout) -> str:

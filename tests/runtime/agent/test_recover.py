@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from device_profiles.errors import EdgeError, ReleaseError
+from device_profiles.errors import EdgeError, EngineError, ReleaseError
 from runtime.agent import collect, install, trial
+from runtime.agent.install import watched
 from runtime.agent.recover import boot, finish, guard, settle
 from runtime.agent.state import State, load, save
 from tests.runtime.agent.rehearsal import Full, Stage
@@ -77,6 +80,52 @@ def test_what_was_left_on_trial_is_gone_back_from(stage: Stage) -> None:
         boot(stage.layout, lambda step, **facts: None)
     assert (load(stage.layout).current, stage.layout.current_id()) == (before, before)
     assert stage.service.runs == before
+
+
+def test_the_link_goes_back_from_what_does_not_end(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, before = on_trial(stage)
+    here = stage.here(load(stage.layout))
+
+    def stop(patience_s: float = 15.0) -> None:
+        raise EngineError("a driver holds it")
+
+    monkeypatch.setattr(stage.service, "stop", stop)
+    with pytest.raises(EngineError, match="a driver holds it"):
+        here.undone("it does not serve")
+    assert stage.layout.current_id() == before
+    assert load(stage.layout).trial is None
+
+
+WAITS = """
+import fcntl, pathlib, sys
+root = pathlib.Path(sys.argv[2])
+lock = (root / "lock").open("a")
+(root / "waits").touch()
+fcntl.flock(lock, fcntl.LOCK_EX)
+(root / sys.argv[1]).touch()
+"""
+
+
+@pytest.mark.parametrize("fault", [ZeroDivisionError(), ReleaseError("no results")])
+def test_who_waits_judges_after_a_fault_that_nobody_foresaw(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    """After one that was foreseen there is nothing to judge, and nobody waits any more."""
+    root = stage.layout.root
+    program = stage.folder / "agent.py"
+    program.write_text(WAITS)
+    monkeypatch.setattr(sys, "argv", [str(program)])
+    end = time.monotonic() + 20
+    with pytest.raises(type(fault)), stage.layout.alone(), watched(stage.layout):
+        while not (root / "waits").exists() and time.monotonic() < end:
+            time.sleep(0.01)
+        raise fault
+    judges = isinstance(fault, ZeroDivisionError)
+    while judges and not (root / "finish").exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert (root / "finish").exists() == judges
 
 
 def test_what_an_agent_ended_before_it_was_killed_is_started_again(stage: Stage) -> None:
