@@ -22,6 +22,10 @@ _ANSWER_S = 30.0
 _KILLED_S = 10.0  # for the kernel to end what was killed
 
 
+class _LateError(EngineError):
+    """A program of systemd that did not answer in time."""
+
+
 class Systemd:
     """The service of an installation as units: the system's, or those of this user.
 
@@ -84,7 +88,7 @@ class Systemd:
             return
         try:
             done = self._ask("stop", RUN_UNIT, limit_s=patience_s)
-        except subprocess.TimeoutExpired:
+        except _LateError:
             self._ask("kill", "--signal=KILL", RUN_UNIT)
             done = self._ask("stop", RUN_UNIT, limit_s=_KILLED_S)
         if done.returncode not in (0, 5):  # 5: it knows no such unit, so nothing runs of it
@@ -184,7 +188,10 @@ class Systemd:
 
     def _journal(self, match: str, lines: int) -> list[str]:
         words = ["journalctl", match, f"--lines={max(0, lines)}", "--output=cat", "--no-pager"]
-        done = _run([*words, "--quiet"], _ANSWER_S)
+        try:
+            done = _run([*words, "--quiet"], _ANSWER_S)
+        except _LateError as error:  # of a long journal: it is no reason to judge otherwise
+            return [str(error)]
         if done.returncode != 0:
             return [f"journalctl: {done.stderr.decode(errors='replace').strip()}"]
         return done.stdout.decode(errors="replace").splitlines()
@@ -194,8 +201,9 @@ class Systemd:
         if done.returncode != 0:
             raise _refusal(words[0], done)
 
-    def _ask(self, *words: str, limit_s: float = _ANSWER_S) -> subprocess.CompletedProcess[bytes]:
+    def _ask(self, *words: str, limit_s: float | None = None) -> subprocess.CompletedProcess[bytes]:
         scope = [] if self._system else ["--user"]
+        limit_s = _ANSWER_S if limit_s is None else limit_s
         return _run(["systemctl", "--no-ask-password", *scope, *words], limit_s)
 
 
@@ -299,6 +307,10 @@ def _run(words: list[str], limit_s: float) -> subprocess.CompletedProcess[bytes]
             timeout=limit_s,
             env={**os.environ, "XDG_RUNTIME_DIR": user_runtime(), "LC_ALL": "C"},
         )
+    except subprocess.TimeoutExpired as error:
+        raise _LateError(
+            f"{words[0]} did not answer within {limit_s:g} s; see systemctl status {RUN_UNIT}"
+        ) from error
     except FileNotFoundError:
         return subprocess.CompletedProcess(words, 127, b"", f"no {words[0]} here".encode())
 

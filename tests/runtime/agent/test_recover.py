@@ -13,7 +13,7 @@ from device_profiles.errors import EdgeError, EngineError, ReleaseError
 from runtime.agent import collect, install, trial
 from runtime.agent.install import watched
 from runtime.agent.recover import boot, finish, guard, settle
-from runtime.agent.state import State, load, save
+from runtime.agent.state import State, Trial, load, save
 from tests.runtime.agent.rehearsal import Full, Stage
 
 
@@ -34,7 +34,7 @@ def on_trial(stage: Stage, seed: int = 2) -> tuple[str, str]:
     assert after is not None
     trial.begin(stage.layout, trial.begin(stage.layout, state, before), after)
     state = load(stage.layout)
-    save(stage.layout, replace(state, current=before, trial=trial.Trial(after, before, 0)))
+    save(stage.layout, replace(state, current=before, trial=Trial(after, before, 0)))
     return after, before
 
 
@@ -133,7 +133,7 @@ def test_what_an_agent_ended_before_it_was_killed_is_started_again(stage: Stage)
     before = stage.service.runs
     assert before is not None
     state = load(stage.layout)
-    for left in (replace(state, trial=trial.Trial("b" * 32, before, 0)), state):
+    for left in (replace(state, trial=Trial("b" * 32, before, 0)), state):
         save(stage.layout, left)
         stage.service.stop()
         finish(stage.layout, lambda step, **facts: None)

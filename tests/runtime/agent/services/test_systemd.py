@@ -9,6 +9,7 @@ import pytest
 
 from device_profiles.errors import EngineError, RequestError
 from runtime.agent.services import enable_boot, service_of
+from runtime.agent.services import systemd as module
 from runtime.agent.services.base import Place, ServiceOptions
 from runtime.agent.services.plain import Plain
 from runtime.agent.services.systemd import Systemd, how_it_ended
@@ -253,3 +254,18 @@ def test_a_system_that_does_not_run_installs_at_its_next_boot(tmp_path: Path) ->
     link = tmp_path / "etc/systemd/system/multi-user.target.wants/edge-sdk-boot.service"
     assert os.readlink(link) == "/etc/systemd/system/edge-sdk-boot.service"
     assert (tmp_path / "etc/systemd/system/edge-sdk-boot.service").is_file()
+
+
+def test_programs_that_do_not_answer(
+    fake: Path, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a one is an error like any other, so that what is on trial is taken back; a journal
+    that takes long hides no reason."""
+    monkeypatch.setattr(module, "_ANSWER_S", 0.2)
+    service = Systemd(PLACE, True, files)
+    (fake / "bin/journalctl").write_text("#!/bin/sh\nexec sleep 5\n")
+    late = "did not answer within 0.2 s; see systemctl status edge-sdk.service"
+    assert service.log(3) == [f"journalctl {late}"]
+    (fake / "bin/systemctl").write_text("#!/bin/sh\nexec sleep 5\n")
+    with pytest.raises(EngineError, match=f"systemctl {late}"):
+        service.liveness()
