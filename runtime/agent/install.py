@@ -243,7 +243,8 @@ class Installation:
         release = self.release(linked)
         if not release.run.words:
             return
-        self._set_up(release)
+        with self._as_the_disk_allows("service"):
+            self._set_up(release)
         results = Results(self.service.work)
         results.clear()
         self.service.start()
@@ -273,7 +274,6 @@ def watched(layout: Layout) -> Iterator[None]:
     It waits for the lock, which the kernel takes from a process that ends. A fault that nobody
     foresaw leaves the trial to it, as a kill does.
     """
-    words = [python(), "-I", os.path.realpath(sys.argv[0]), "finish", str(layout.root)]
     waiter = _waiter(layout)
     try:
         yield
@@ -287,6 +287,7 @@ def watched(layout: Layout) -> Iterator[None]:
 
 
 def _waiter(layout: Layout) -> subprocess.Popen[bytes]:
+    words = [python(), "-I", os.path.realpath(sys.argv[0]), "finish", str(layout.root)]
     try:
         return subprocess.Popen(
             words,

@@ -29,6 +29,7 @@ class Played:
     layout: Layout
     runs: str | None = None
     good: bool = True
+    full: Full | None = None
     told: list[str] = field(default_factory=list)
 
     name = "played"
@@ -39,7 +40,10 @@ class Played:
         return self.layout.root / "work"
 
     def install(self, options: ServiceOptions) -> list[str]:
-        """Say nothing of it."""
+        """Write its options where the disk takes them."""
+        if self.full is not None and self.full.takes == 0:
+            self.full.refused += 1
+            raise OutputError(f"{self.work} cannot be written: No space left on device")
         return []
 
     def start(self) -> None:
