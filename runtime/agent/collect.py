@@ -44,9 +44,9 @@ def collect(layout: Layout, state: State) -> State:
     return state
 
 
-def clear_incoming(layout: Layout, but: str = "", wheels: Collection[str] = ()) -> None:
-    """Remove what was sent and is of no use any more: all but one release and some wheels."""
-    keep = {but, layout.wheels.name if wheels else ""}
+def clear_incoming(layout: Layout, but: Collection[str] = (), wheels: Collection[str] = ()) -> None:
+    """Remove what was sent and is of no use any more: all but what is named, and some wheels."""
+    keep = {*but, layout.wheels.name if wheels else ""}
     _keep(layout.incoming, keep, files=True)
     _keep(layout.wheels, set(wheels), files=True)
 

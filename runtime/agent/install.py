@@ -21,7 +21,7 @@ from runtime.agent.facts import free_bytes
 from runtime.agent.golden import Replayed, replay
 from runtime.agent.health import LOOK_S, Healthy, Results, judge
 from runtime.agent.held import verify
-from runtime.agent.layout import Layout, remove
+from runtime.agent.layout import READY, Layout, remove
 from runtime.agent.release import LOCK, Health, Release
 from runtime.agent.resident import adopt, own_digest, prepare, python
 from runtime.agent.services import Place, Service, ServiceOptions, service_of
@@ -143,7 +143,7 @@ class Installation:
 
     def _switched(self, release: Release) -> None:
         """Switch to a release, judge it, and keep it or go back."""
-        clear_incoming(self.layout)  # all of it has its place
+        clear_incoming(self.layout, {READY})  # all of it has its place
         prepare(self.layout)
         if not self.layout.agent.exists():
             adopt(self.layout)
@@ -165,6 +165,7 @@ class Installation:
                 with self._step("switch"):
                     stop = self.service.stop
                     self.state = trial.begin(self.layout, self.state, release.id, stop)
+                    clear_incoming(self.layout)  # from here on the journal says what to go on with
             except EdgeError:
                 if not self.service.liveness().running:
                     self.resumed()

@@ -20,6 +20,9 @@ from typing import IO
 
 from device_profiles.errors import OutputError, ReleaseError
 
+READY = "ready.json"
+"""Written last into `incoming` of what was delivered without a connection."""
+
 _DRAFT = ".draft-"
 _FINISHERS = ("judges", "boots")
 

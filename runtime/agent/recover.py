@@ -12,7 +12,7 @@ from device_profiles.errors import EdgeError, ReleaseError
 from runtime.agent import trial
 from runtime.agent.health import Results, judge
 from runtime.agent.install import Installation, Say, Ways
-from runtime.agent.layout import Layout, remove
+from runtime.agent.layout import READY, Layout, remove
 from runtime.agent.release import RELEASE, Release
 from runtime.agent.stage import Offer, receive
 from runtime.agent.state import load, save
@@ -20,9 +20,6 @@ from runtime.agent.trust import Pins
 from runtime.agent.trust import judge as judge_trust
 from runtime.manifest import FileEntry
 from runtime.statements import parse_statements
-
-READY = "ready.json"
-"""Written last into `incoming` of what was delivered without a connection."""
 
 
 def guard(layout: Layout) -> None:
@@ -102,7 +99,11 @@ class _Delivered:
 
 
 def deliver(installation: Installation) -> None:
-    """Install what lies in `incoming` with a `ready.json`; it is removed, whatever comes of it."""
+    """Install what lies in `incoming` with a `ready.json`; it is removed, whatever comes of it.
+
+    Where the power is cut before the switch, `ready.json` is there still, and the next boot begins
+    anew; after that the journal says what is on trial.
+    """
     layout = installation.layout
     ready = layout.incoming / READY
     if not ready.is_file():
@@ -116,7 +117,7 @@ def deliver(installation: Installation) -> None:
             lacks = ", ".join([*wanted.files, *wanted.wheels])
             raise ReleaseError(f"what was delivered lacks {lacks}, or it is damaged; deliver anew")
         installation.install(release, Ways(delivered.offer.allow_downgrade))
-    except (OSError, ValueError, KeyError, TypeError, EdgeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, EdgeError) as error:
         reason = " ".join(str(error).split())
         said = installation.state.noted("refused", "", reason)
         installation.state = save(layout, said)
@@ -127,10 +128,13 @@ def deliver(installation: Installation) -> None:
 
 def _delivered(layout: Layout, fields: dict[str, Any]) -> _Delivered:
     identity = os.path.basename(str(fields["release"]))
-    release = Release.from_bytes((layout.incoming / identity / RELEASE).read_bytes())
+    place = layout.incoming / identity / RELEASE
+    if not place.exists():  # it has its place among the others since an attempt that was cut
+        place = layout.releases / identity / RELEASE
+    release = Release.from_bytes(place.read_bytes())
     wheels = tuple(FileEntry(w["path"], w["sha256"], w["size"]) for w in fields["wheels"])
     signature = str(fields.get("signature", "")).encode()
-    offer = Offer(release, wheels, signature, bool(fields.get("allow_downgrade")))
+    offer = Offer(release, wheels, signature, bool(fields.get("allow_downgrade")), True)
     statements = str(fields.get("release_signature", "")).encode()
     return _Delivered(offer, statements, tuple(map(str, fields.get("pins", ()))))
 

@@ -13,7 +13,7 @@ from runtime.agent.collect import clear_incoming
 from runtime.agent.environment import complete, held
 from runtime.agent.facts import MARGIN_BYTES, facts, free_bytes, unmet
 from runtime.agent.held import is_whole, link_agents, link_held, verify
-from runtime.agent.layout import Layout, remove, settle, sync_folder, unwritable, write_whole
+from runtime.agent.layout import READY, Layout, remove, settle, sync_folder, unwritable, write_whole
 from runtime.agent.release import BUNDLE, RELEASE, Release
 from runtime.agent.state import State
 from runtime.agent.trust import Accepted, Pins, judge
@@ -29,12 +29,13 @@ PARTIAL = ".part"
 class Offer:
     """A release that a host wants to bring: its text, the wheels of its environment, what is signed
     (the bundle's member `signature`, empty where there is none). BundleError for a wheel whose name
-    is none."""
+    is none. What was `delivered` is installed at the next boot where this one is cut."""
 
     release: Release
     wheels: tuple[FileEntry, ...]
     signature: bytes = b""
     allow_downgrade: bool = False
+    delivered: bool = False
 
     def __post_init__(self) -> None:
         for wheel in self.wheels:
@@ -78,7 +79,8 @@ def receive(layout: Layout, state: State, offer: Offer) -> Wanted:
         for folder in (layout.releases, layout.environments, layout.wheels):
             folder.mkdir(parents=True, exist_ok=True)
         names = {wheel.path for wheel in wheels}
-        clear_incoming(layout, but=release.id, wheels={*names, PARTIAL} if names else ())
+        stay = {release.id, READY} if offer.delivered else {release.id}
+        clear_incoming(layout, stay, {*names, PARTIAL} if names else ())
         draft.mkdir(exist_ok=True)
         link_agents(layout, wheels)
         missing = link_held(layout, release, draft)

@@ -21,8 +21,7 @@ from device_profiles.errors import OutputError
 from edge_sdk.shipping.carriers.base import Delivered, Parcel, agent_files, agent_folder, size_of
 from edge_sdk.targets._there import seat
 from edge_sdk.targets._there.take import sync
-from runtime.agent.layout import unwritable
-from runtime.agent.recover import READY
+from runtime.agent.layout import READY, unwritable
 from runtime.progress import step
 
 DRAFT = ".draft-delivery"

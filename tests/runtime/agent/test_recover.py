@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
 import time
 from dataclasses import replace
@@ -10,11 +12,14 @@ from pathlib import Path
 import pytest
 
 from device_profiles.errors import EdgeError, EngineError, ReleaseError
-from runtime.agent import collect, install, trial
+from runtime.agent import collect, install, recover, trial
 from runtime.agent.install import watched
+from runtime.agent.layout import READY
 from runtime.agent.recover import boot, finish, guard, settle
+from runtime.agent.release import RELEASE, Health
 from runtime.agent.state import State, Trial, load, save
-from tests.runtime.agent.rehearsal import Full, Stage
+from tests.runtime.agent.rehearsal import WORDS, Full, Stage
+from tests.runtime.agent.releases import make_release
 
 
 @pytest.fixture
@@ -147,6 +152,38 @@ def test_a_boot_without_a_trial_starts_what_is_current(stage: Stage) -> None:
     assert stage.service.runs == stage.layout.current_id()
 
 
+class Cut(BaseException):
+    """The power is cut."""
+
+
+def cut(*_: object) -> None:
+    raise Cut
+
+
+@pytest.mark.parametrize("where", ["nowhere", "replay", "prepare", "stop", "start"])
+def test_what_was_delivered_is_installed_though_the_power_is_cut(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    before = stage.layout.current_id()
+    release = replace(make_release(stage.folder / "new", 5, WORDS), health=Health(1, 0.2))
+    place = stage.layout.incoming / release.id
+    shutil.copytree(stage.folder / "new", place)
+    (place / RELEASE).write_bytes(release.to_bytes())
+    ready = {"release": release.id, "wheels": []}
+    (stage.layout.incoming / READY).write_text(json.dumps(ready))
+    if where != "nowhere":
+        with monkeypatch.context() as patch:
+            patch.setattr(stage.service if where in ("stop", "start") else install, where, cut)
+            patch.setattr(recover, "remove", lambda path: None)  # a cut removes nothing
+            with pytest.raises(Cut):
+                boot(stage.layout, lambda step, **facts: None)
+    boot(stage.layout, lambda step, **facts: None)
+    state = load(stage.layout)
+    assert (state.current, state.previous, state.trial) == (release.id, before, None)
+    assert stage.service.runs == release.id == stage.layout.current_id()
+    assert not (stage.layout.incoming / READY).exists()
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -155,6 +192,7 @@ def test_a_boot_without_a_trial_starts_what_is_current(stage: Stage) -> None:
         ('{"release": "../../etc", "wheels": []}', "No such file"),
         ('{"release": "x", "wheels": 5}', "No such file"),
         ("[]", "list indices"),
+        ("[" * 100_000, "recursion"),
     ],
 )
 def test_garbage_that_was_delivered_is_removed(stage: Stage, text: str, reason: str) -> None:
