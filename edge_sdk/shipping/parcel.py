@@ -14,7 +14,7 @@ from edge_sdk.emulation.cache import built, folder
 from edge_sdk.shipping.device_wheel import DeviceWheel
 from edge_sdk.wheels import Lock
 from runtime.agent.environment import key
-from runtime.agent.release import BUNDLE, LOCK, Health, Needs, Release, Run
+from runtime.agent.release import BUNDLE, LOCK, Health, Needs, Release, Run, vouched_digest
 from runtime.bundle import Bundle
 from runtime.manifest import FileEntry
 from runtime.statements import statement_bytes
@@ -65,8 +65,8 @@ class Parcel:
 
     @property
     def digest(self) -> str:
-        """SHA-256, in hex, of the release's text: what is signed of it."""
-        return hashlib.sha256(self.release.to_bytes()).hexdigest()
+        """What is signed of the release, in hex."""
+        return vouched_digest(self.release, self.allow_downgrade)
 
 
 @dataclass(frozen=True)

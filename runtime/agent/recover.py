@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from runtime.agent import trial
 from runtime.agent.health import Results, judge
 from runtime.agent.install import Installation, Say, Ways
 from runtime.agent.layout import READY, Layout, remove
-from runtime.agent.release import RELEASE, Release
+from runtime.agent.release import RELEASE, Release, vouched_digest
 from runtime.agent.stage import Offer, receive
 from runtime.agent.state import load, save
 from runtime.agent.trust import Pins
@@ -148,7 +147,7 @@ def _vouched(layout: Layout, delivered: _Delivered) -> None:
         for line in delivered.pins:
             pins.pin(line)
         return
-    digest = hashlib.sha256(delivered.offer.release.to_bytes()).hexdigest()
+    digest = vouched_digest(delivered.offer.release, delivered.offer.allow_downgrade)
     try:
         said = parse_statements(delivered.statements) if delivered.statements else ()
         judge_trust(digest, said, keys, {}, allow_downgrade=True)

@@ -117,6 +117,16 @@ class Release:
         return release
 
 
+def vouched_digest(release: Release, allow_downgrade: bool) -> str:
+    """Return what is signed of a release that is delivered, as the SHA-256 of its text, in hex.
+
+    That it may be older than what was seen is a part of it: else whoever has an old one could say
+    so of it.
+    """
+    text = release.to_bytes() + (b"\nallow-downgrade\n" if allow_downgrade else b"")
+    return hashlib.sha256(text).hexdigest()
+
+
 def canonical(value: Any) -> bytes:
     """Return JSON of which there is one form: sorted keys, no spaces, UTF-8."""
     text = json.dumps(
