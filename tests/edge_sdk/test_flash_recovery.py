@@ -139,6 +139,7 @@ def test_a_camera_that_says_nothing(edge: Run, standing: Standing) -> None:
         rolled_back(standing, said, "0 of 2 results within 4 s: it ")
 
 
+@pytest.mark.slow
 def test_too_few_results(edge: Run, standing: Standing) -> None:
     with standing.back_again("one result, and no more"):
         words = standing.words(SCARCE)
@@ -147,7 +148,7 @@ def test_too_few_results(edge: Run, standing: Standing) -> None:
         rolled_back(standing, said, "1 of 2 results within 4 s: it runs")
 
 
-@pytest.mark.parametrize("crash_after", [60, 200])
+@pytest.mark.parametrize("crash_after", [60, pytest.param(200, marks=pytest.mark.slow)])
 def test_a_model_that_crashes_in_mid_run(edge: Run, standing: Standing, crash_after: int) -> None:
     words = standing.words()
     words[words.index("--results") + 1] = "1000"
@@ -231,6 +232,7 @@ def test_both_are_killed_and_the_boot_settles_it(standing: Standing) -> None:
     assert after.trial is None
 
 
+@pytest.mark.slow
 def test_both_are_killed_and_the_next_flash_settles_it(edge: Run, standing: Standing) -> None:
     before = standing.seen()
     flash = Flash(standing, standing.good("cut", 35), Health(100, 30))
