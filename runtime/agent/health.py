@@ -29,11 +29,12 @@ class Healthy:
 
 
 class Results:
-    """Counts the results of a service over its restarts, by the stats that it keeps."""
+    """Counts the results of a service by the stats that it keeps: of its best life, since many that
+    each ended early are no sign of health."""
 
     def __init__(self, work: Path) -> None:
         self._path = work / STATS
-        self._before = self._newest = 0
+        self._most = 0
         self.engine: Mapping[str, Any] = {}
 
     def clear(self) -> None:
@@ -41,14 +42,11 @@ class Results:
         self._path.unlink(missing_ok=True)
 
     def count(self) -> int:
-        """Return how many results there were by now."""
+        """Return how many results there were, by now, without its having been started again."""
         status = self._status()
-        results = int(status.get("results", 0))
-        if results < self._newest:  # it was started again
-            self._before += self._newest
-        self._newest = results
+        self._most = max(self._most, int(status.get("results", 0)))
         self.engine = status.get("engine") or self.engine
-        return self._before + self._newest
+        return self._most
 
     def _status(self) -> Mapping[str, Any]:
         try:
