@@ -47,7 +47,7 @@ def test_results_of_one_life_count(tmp_path: Path) -> None:
 
 def test_many_short_lives_are_no_health(tmp_path: Path) -> None:
     service = Played(tmp_path, [(3, 0), (None, 1), (3, 1), (None, 2), (3, 2)], lines=["oh"])
-    with pytest.raises(ReleaseError, match="3 of 5 results within 0 s.*oh"):
+    with pytest.raises(ReleaseError, match=r"3 of 5 results within 0 s.*oh"):
         judge(service, Results(tmp_path), Health(5, 0.2))  # type: ignore[arg-type]
 
 
