@@ -11,9 +11,9 @@ import os
 import sys
 from typing import Any
 
-OURS = {"agent", "agents", "incoming", "keys", "lock", "releases", "state.json"}
-#: What may lie in the folder beside ours: a file system of its own has it.
-IGNORED = {"lost+found"}
+OURS = {"agent", "agents", "lock", "state.json"}
+#: What may lie in the folder before: of a file system of its own, and keys that an image brings.
+IGNORED = {"lost+found", "keys"}
 
 
 def default() -> str:

@@ -211,6 +211,7 @@ def test_a_cut_transfer_leaves_whole_files_and_goes_on(
     path = tmp_path / "big"
     path.write_bytes(os.urandom(20_000_000))
     folder = release(root, "a")
+    (root / "lock").touch()
     rsync = remote.look(wheel).rsync
     cutter = threading.Thread(target=cut_when, args=(server, root / "incoming", 2_000_000))
     cutter.start()
@@ -301,6 +302,11 @@ def test_why_nothing_can_be_written_is_said(tmp_path: Path, wheel: DeviceWheel) 
             carrier.put([Item(tmp_path / "file", "incoming/file")])
     assert files(tmp_path) == ["file"]
     (tmp_path / "file").unlink()
+    for name in ("current", "incoming", "keys", "releases"):  # of another program that deploys
+        (tmp_path / name).mkdir()
+    assert "holds other things" in open_live(f"local:{tmp_path}").look(wheel).fault
+    for name in ("current", "incoming", "releases"):
+        (tmp_path / name).rmdir()
     (tmp_path / "lost+found").mkdir()
     assert open_live(f"local:{tmp_path}").look(wheel).fault == ""
 
@@ -361,6 +367,7 @@ def test_without_rsync_here_a_stream_does_it(
         (tmp_path / name).symlink_to(shutil.which(name) or name)
     monkeypatch.setenv("PATH", str(tmp_path))
     folder = release(root, "a")
+    (root / "lock").touch()
     (tmp_path / "file").write_text("x")
     for carrier in opened("ssh", server, root):
         assert carrier.look(wheel).rsync, "the device has it"
