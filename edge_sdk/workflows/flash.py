@@ -33,9 +33,9 @@ from runtime.statements import statement_bytes
 
 @dataclass
 class Steps:
-    """The steps of a flash as they are told: name, seconds, and what there is to say of each."""
+    """The steps of a flash as they are told: name and seconds, and the facts of each."""
 
-    rows: list[tuple[str, float, str]] = field(default_factory=list)
+    rows: list[tuple[str, float]] = field(default_factory=list)
     facts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def take(self, message: Mapping[str, Any]) -> None:
@@ -47,11 +47,11 @@ class Steps:
             step(f"{name} ...")
         else:
             self.facts[name] = message
-            self.add(name, float(message.get("seconds", 0.0)), str(message.get("reason", "")))
+            self.add(name, float(message.get("seconds", 0.0)))
 
-    def add(self, name: str, seconds: float, said: str = "") -> None:
+    def add(self, name: str, seconds: float) -> None:
         """Note a step that is over."""
-        self.rows.append((name, round(seconds, 3), said))
+        self.rows.append((name, round(seconds, 3)))
 
 
 def flash(bundle: str | Path, to: str, options: FlashOptions | None = None) -> Report:

@@ -17,18 +17,18 @@ _SHORT = 12
 _MS = "golden run, ms"
 _NO_CLOCK = "the seconds of these steps are an emulator's, and say nothing of the device"
 _CHANGED = ("what", "before", "now")
-_STEPS = ("step", "seconds", "said")
+_STEPS = ("step", "seconds")
 Rows = tuple[tuple[str, Any, Any], ...]
 
 
 @dataclass(frozen=True)
 class Flashed:
     """A flash that held: what was sent, the journal of the device before and after, and the steps
-    as (name, seconds, what there is to say). What an `emulated` device timed is not shown."""
+    as (name, seconds). What an `emulated` device timed is not shown."""
 
     uri: str
     parcel: Parcel
-    steps: Sequence[tuple[str, float, str]]
+    steps: Sequence[tuple[str, float]]
     told: Mapping[str, Mapping[str, Any]]
     sent: Sequence[Sent]
     before: Mapping[str, Any]
@@ -56,7 +56,7 @@ def flash_report(done: Flashed) -> Report:
         ),
         tables=(
             Table("What changed", _CHANGED, _rows(done, _changed(old, before, new, known[new]))),
-            Table("Steps", ("step", "seconds", "said"), tuple(done.steps)),
+            Table("Steps", _STEPS, tuple(done.steps)),
         ),
         gates=tuple(_gates(done)),
         facts={
@@ -96,7 +96,7 @@ def _changed(old: str | None, before: Mapping[str, Any], new: str, now: Mapping[
         row("runs", lambda f: f.get("rung")),
         row("engine", lambda f: f"{f.get('engine')} {f.get('engine_version')}"),
         row("provider", lambda f: f.get("provider")),
-        row("lost, points", lambda f: _figure(f.get("accuracy", {}).get("drop"))),
+        row("lost, points or dB", lambda f: _figure(f.get("accuracy", {}).get("drop"))),
         row("agreement, %", _percent),
         row(_MS, lambda f: _figure(f.get("ms"))),
         row("size, MB", lambda f: round(f.get("size", 0) / 1e6, 2)),
