@@ -66,7 +66,7 @@ class Systemd:
         changed = [name for name, text in texts.items() if _text(self.units / name) != text]
         for name in changed:
             _write(self.units / name, texts[name])
-        if changed:
+        if changed or not self._is_known():
             self._manage("daemon-reload")
             self._manage("enable", *texts)
         return [] if self._system else self._lingering()
@@ -133,6 +133,13 @@ class Systemd:
         if self._system:
             self._ask("clean", "--what=state", RUN_UNIT)
             _remove_state(self._files / "var/lib")
+
+    def _is_known(self) -> bool:
+        """Say whether systemd has read the units and starts them at boot: who wrote them may have
+        been killed before that was so."""
+        words = ("--property=NeedDaemonReload,UnitFileState", RUN_UNIT, BOOT_UNIT)
+        said = self._ask("show", *words).stdout.split()
+        return said.count(b"UnitFileState=enabled") == 2 and b"NeedDaemonReload=yes" not in said
 
     def _require_ours(self) -> None:
         """Raise RequestError where the units are of another installation, which is there still."""

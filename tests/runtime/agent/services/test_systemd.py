@@ -25,6 +25,8 @@ if [ -e refused ] && case "$words" in *$(cat refused)*) true ;; *) false ;; esac
   echo "Failed: Access denied" >&2; exit 4
 fi
 case "$words" in
+  *" enable "*) printf 'UnitFileState=enabled\\nUnitFileState=enabled\\n' >units ;;
+  *UnitFileState*) cat units ;;
   *" show "*) cat state ;;
   *" start "*) printf 'ActiveState=activating\\nMainPID=7\\nNRestarts=0\\n' >state ;;
   *" stop "*) [ -e stubborn ] && { rm stubborn; sleep 5; }
@@ -71,6 +73,25 @@ def calls(fake: Path) -> list[str]:
 PLACE = Place(Path("/opt/edge-sdk"), "/usr/bin/python3")
 
 
+ASKED = "show --property=NeedDaemonReload,UnitFileState edge-sdk.service edge-sdk-boot.service"
+
+
+def test_units_that_were_written_and_no_more_are_enabled(fake: Path, files: Path) -> None:
+    """An agent was killed before: what it wrote is what it should be."""
+    service = Systemd(PLACE, True, files)
+    (fake / "refused").write_text("enable")
+    with pytest.raises(EngineError):
+        service.install(ServiceOptions())
+    (fake / "refused").unlink()
+    calls(fake)
+    service.install(ServiceOptions())
+    assert calls(fake)[-1] == "enable edge-sdk.service edge-sdk-boot.service"
+    with (fake / "units").open("a") as units:
+        units.write("NeedDaemonReload=yes\n")
+    service.install(ServiceOptions())
+    assert "daemon-reload" in calls(fake)
+
+
 def test_it_is_installed_once_and_again_when_it_changes(fake: Path, files: Path) -> None:
     service = Systemd(PLACE, True, files)
     assert service.install(ServiceOptions(watchdog_s=30)) == []
@@ -79,7 +100,7 @@ def test_it_is_installed_once_and_again_when_it_changes(fake: Path, files: Path)
     assert "SupplementaryGroups=video\n" in text  # the one that the device has
     assert "RestartSteps=6" in text  # systemd is new enough
     service.install(ServiceOptions(watchdog_s=30))
-    assert calls(fake) == ["--version"]
+    assert calls(fake) == ["--version", ASKED]
     service.install(ServiceOptions(watchdog_s=40))
     assert "daemon-reload" in calls(fake)
 
