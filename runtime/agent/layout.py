@@ -158,6 +158,15 @@ def unwritable(path: Path, error: OSError) -> OutputError:
     return OutputError(f"{path} cannot be written: {error.strerror or error}; {remedy}")
 
 
+def sync_file(path: Path | str) -> None:
+    """Bring what a file holds to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def sync_folder(path: Path) -> None:
     """Bring the names in a folder to the disk."""
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -206,11 +215,7 @@ def sync_tree(path: Path) -> None:
         for name in files:
             file = os.path.join(folder, name)
             if not os.path.islink(file):
-                descriptor = os.open(file, os.O_RDONLY)
-                try:
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
+                sync_file(file)
         sync_folder(Path(folder))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,16 @@ from runtime.agent.collect import clear_incoming
 from runtime.agent.environment import complete, held
 from runtime.agent.facts import MARGIN_BYTES, facts, free_bytes, unmet
 from runtime.agent.held import is_whole, link_agents, link_held, verify
-from runtime.agent.layout import READY, Layout, remove, settle, sync_folder, unwritable, write_whole
+from runtime.agent.layout import (
+    READY,
+    Layout,
+    remove,
+    settle,
+    sync_file,
+    sync_folder,
+    unwritable,
+    write_whole,
+)
 from runtime.agent.release import BUNDLE, RELEASE, Release
 from runtime.agent.state import State
 from runtime.agent.trust import Accepted, Pins, judge
@@ -142,7 +152,11 @@ def admit(layout: Layout, state: State, release: Release, allow_downgrade: bool)
         statements = _statements(folder / BUNDLE, release)
         accepted = _trusted(layout, state, release, statements, allow_downgrade)
     except ReleaseError:
-        if layout.current_id() != release.id:
+        if folder is draft or release.id not in {
+            layout.current_id(),
+            state.current,
+            state.previous,
+        }:
             remove(folder)
         raise
     except OSError as error:
@@ -160,8 +174,11 @@ def admit(layout: Layout, state: State, release: Release, allow_downgrade: bool)
 
 def _mend(draft: Path, place: Path, release: Release) -> None:
     """Put what came in the place of what a disk has damaged of a release that was here already."""
-    for entry in release.files:
+    text = release.to_bytes()
+    about = FileEntry(RELEASE, hashlib.sha256(text).hexdigest(), len(text))
+    for entry in (*release.files, about):
         if is_whole(draft / entry.path, entry) and not is_whole(place / entry.path, entry):
+            sync_file(draft / entry.path)
             os.rename(draft / entry.path, place / entry.path)
             sync_folder(place)
 

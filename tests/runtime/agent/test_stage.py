@@ -150,8 +150,25 @@ def test_what_a_disk_damaged_is_sent_anew(layout: Layout, sent: tuple[Path, Rele
     # And of the release itself: what comes takes the place of what was damaged.
     assert receive(layout, State(), Offer(sent[1], ())).files == (LOCK,)
     deliver(layout, sent[0], (LOCK,), sent[1])
+    about = held.with_name(RELEASE)
+    about.chmod(0o644)
+    about.write_bytes(b"")
     admit(layout, State(), sent[1], allow_downgrade=False)
+    assert about.read_bytes() == sent[1].to_bytes()
     assert held.read_bytes() == (sent[0] / LOCK).read_bytes()
+
+
+@pytest.mark.parametrize("stays", [True, False])
+def test_what_can_be_gone_back_to_is_never_removed(
+    layout: Layout, sent: tuple[Path, Release], stays: bool
+) -> None:
+    come(layout, sent)
+    admit(layout, State(), sent[1], allow_downgrade=False)
+    (layout.releases / sent[1].id / "more").touch()
+    state = State(previous=sent[1].id if stays else None)
+    with pytest.raises(ReleaseError, match="it differs in more"):
+        admit(layout, state, sent[1], allow_downgrade=False)
+    assert (layout.releases / sent[1].id / BUNDLE).exists() == stays
 
 
 def test_nothing_is_written_where_there_is_no_room(
