@@ -81,11 +81,13 @@ class Installation:
             known = _known(release, admitted, replayed)
             facts = {**known, "at": time.time(), "agent": own_digest()}
             self.state = save(self.layout, self.state.knowing(release.id, facts))
+            self._readied(release)
         except EdgeError as error:
             self._refused(release, str(error))
             raise
-        self._switched(release)
+        self.switched(release)
         with self._as_the_disk_allows("tidy"):
+            adopt(self.layout)
             self._tidied()
         return self.state
 
@@ -141,8 +143,8 @@ class Installation:
             self.state = save(self.layout, self.state.noted("refused", release.id, reason))
             self.state = collect(self.layout, self.state)
 
-    def _switched(self, release: Release) -> None:
-        """Switch to a release, judge it, and keep it or go back."""
+    def _readied(self, release: Release) -> None:
+        """See that there is an agent and a service for what is switched to next."""
         clear_incoming(self.layout, {READY})  # all of it has its place
         prepare(self.layout)
         if not self.layout.agent.exists():
@@ -150,8 +152,6 @@ class Installation:
         if release.run.words:
             with self._step("service") as facts:
                 facts |= {"kind": self.service.name, "notes": self._set_up(release)}
-        self.switched(release)
-        adopt(self.layout)
 
     def _set_up(self, release: Release) -> list[str]:
         """Have the service kept as a release wants it; return what a person should know."""
@@ -183,6 +183,10 @@ class Installation:
         release = self.release(before)
         with self._step("verify"):
             verify(self.layout.releases / before, release)
+            if not environment.complete(self.layout.environments / release.environment):
+                raise ReleaseError(
+                    f"the environment of release {before[:12]} is gone; flash its bundle again"
+                )
             if release.run.words:
                 self._set_up(release)
         self.switched(release, replace(release.health, results=1))

@@ -11,15 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from device_profiles.errors import EdgeError, EngineError, ReleaseError
+from device_profiles.errors import EdgeError, EngineError, ReleaseError, RequestError
 from runtime.agent import collect, install, recover, trial
+from runtime.agent.environment import COMPLETE
 from runtime.agent.install import watched
 from runtime.agent.layout import READY
 from runtime.agent.recover import boot, finish, guard, settle
 from runtime.agent.release import RELEASE, Health
 from runtime.agent.state import State, Trial, load, save
 from tests.runtime.agent.rehearsal import WORDS, Full, Stage
-from tests.runtime.agent.releases import make_release
+from tests.runtime.agent.releases import ENVIRONMENT, make_release
 
 
 @pytest.fixture
@@ -150,6 +151,32 @@ def test_a_boot_without_a_trial_starts_what_is_current(stage: Stage) -> None:
     stage.service.stop()
     boot(stage.layout, lambda step, **facts: None)
     assert stage.service.runs == stage.layout.current_id()
+
+
+def test_a_service_that_cannot_be_set_up_is_a_refusal(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = load(stage.layout)
+
+    def install(options: object) -> list[str]:
+        raise RequestError("/root is closed to the user that the service runs as")
+
+    monkeypatch.setattr(stage.service, "install", install)
+    with pytest.raises(RequestError):
+        stage.bring(before, "B", 2)
+    after = load(stage.layout)
+    assert (after.events[-1].what, after.releases) == ("refused", before.releases)
+    assert [path.name for path in stage.layout.releases.iterdir()] == [before.current]
+    assert stage.service.runs == before.current
+
+
+def test_nothing_is_stopped_for_a_release_whose_environment_is_gone(stage: Stage) -> None:
+    state = stage.bring(load(stage.layout), "B", 2)
+    (stage.layout.environments / ENVIRONMENT / COMPLETE).unlink()
+    stage.service.told.clear()
+    with pytest.raises(ReleaseError, match=r"the environment of release \w{12} is gone; flash"):
+        stage.here(state).back()
+    assert (stage.service.told, stage.service.runs) == ([], state.current)
 
 
 class Cut(BaseException):
