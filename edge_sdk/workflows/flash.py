@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from device_profiles.errors import BundleError, OutputError, ReleaseError, RequestError
+from device_profiles.errors import BundleError, EngineError, OutputError, ReleaseError, RequestError
 from device_profiles.profile import Profile, load
 from edge_sdk.report import Report
 from edge_sdk.shipping import carriers
@@ -134,10 +134,10 @@ def _flashed(bundle: Bundle, profile: Profile, carrier: Carrier, options: FlashO
 
 @contextmanager
 def _theirs() -> Iterator[None]:
-    """A device whose disk does not take a release keeps what it has."""
+    """A device whose disk does not take a release, or that is cut off, keeps what it has."""
     try:
         yield
-    except OutputError as error:
+    except (OutputError, EngineError) as error:
         raise ReleaseError(str(error)) from error
 
 

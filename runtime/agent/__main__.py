@@ -1,7 +1,7 @@
 """The agent's commands, of which each takes the folder of the installation.
 
 For a host: session, status, rollback, logs, uninstall. For the device: guard, serve, finish, boot,
-supervise, stop. Started as `python3 -I ROOT/agent/agent.py COMMAND ROOT`; prints JSON lines.
+supervise, stop. Started as `python3 -IS ROOT/agent/agent.py COMMAND ROOT`; prints JSON lines.
 """
 
 from __future__ import annotations

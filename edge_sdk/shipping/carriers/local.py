@@ -79,7 +79,7 @@ class LocalCarrier:
         program = f"{self._looked().root}/{agent or self._agent}/{AGENT}"
         try:
             return subprocess.Popen(
-                [sys.executable, "-I", program, *words],
+                [sys.executable, "-IS", program, *words],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

@@ -111,7 +111,7 @@ class SshCarrier:
         """Start the agent there; ssh is in a session of its own, so that Ctrl-C is ours alone."""
         found = self._looked()
         program = f"{found.root}/{agent or self._agent}/{AGENT}"
-        command = self._connected().command(found.python, "-I", program, *words)
+        command = self._connected().command(found.python, "-IS", program, *words)
         try:
             return subprocess.Popen(
                 command,

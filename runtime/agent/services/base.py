@@ -20,8 +20,9 @@ class Place:
     python: str
 
     def command(self, *words: str) -> list[str]:
-        """Return the command line that calls the resident agent with `words`."""
-        return [self.python, "-I", f"{self.root}/agent/agent.py", *words]
+        """Return the command line that calls the resident agent with `words`: what is installed for
+        that Python is none of its business, and takes time to look at."""
+        return [self.python, "-IS", f"{self.root}/agent/agent.py", *words]
 
 
 @dataclass(frozen=True)

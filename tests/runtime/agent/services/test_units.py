@@ -52,9 +52,9 @@ def test_the_unit_of_the_system_is_shut_but_for_cameras_and_a_network() -> None:
         "DeviceAllow": "char-* rw",
         "RestrictAddressFamilies": "AF_UNIX AF_INET AF_INET6 AF_NETLINK",
         "WantedBy": "multi-user.target",
-        "ExecStart": "/usr/bin/python3 -I /opt/edge-sdk/agent/agent.py serve /opt/edge-sdk",
+        "ExecStart": "/usr/bin/python3 -IS /opt/edge-sdk/agent/agent.py serve /opt/edge-sdk",
         # With full rights: it may change the link.
-        "ExecStartPre": "+-/usr/bin/python3 -I /opt/edge-sdk/agent/agent.py guard /opt/edge-sdk",
+        "ExecStartPre": "+-/usr/bin/python3 -IS /opt/edge-sdk/agent/agent.py guard /opt/edge-sdk",
     }
     assert {key: found.get(key) for key in expected} == expected
     assert "PrivateDevices" not in found and "MemoryDenyWriteExecute" not in found
