@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Mapping
@@ -11,11 +12,12 @@ from typing import Any
 
 from device_profiles.errors import ReleaseError
 from runtime.deaths import last_words
+from runtime.progress import step
 
 Told = Callable[[Mapping[str, Any]], None]
 """Takes what the device tells: `step`, `state`, and facts of it."""
 
-_END_S = 10.0
+_END_S = 5.0
 
 
 class Session:
@@ -47,15 +49,27 @@ class Session:
 
     def close(self) -> None:
         """End the conversation; what the device has begun it brings to its end."""
-        with self._process:
-            if self._process.stdin is not None:
-                with contextlib.suppress(OSError):
-                    self._process.stdin.close()
-            try:
-                self._process.wait(_END_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
+        assert self._process.stdin is not None and self._process.stdout is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+        goes_on = not self._ended(_END_S)
+        if goes_on:
+            step(f"{self._uri} goes on by itself; see: edge-sdk status --to {self._uri}")
+            # It ends ssh, and not an agent that runs on this machine.
+            self._process.send_signal(signal.SIGHUP)
+            goes_on = not self._ended(_END_S)
+        self._process.stdout.close()
+        if goes_on:
+            self._process.returncode = 0  # it outlives us, so nobody here waits for its end
+            return
         self._listener.join()
+
+    def _ended(self, within_s: float) -> bool:
+        try:
+            self._process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
     def _answer(self, do: str) -> Any:
         assert self._process.stdout is not None
@@ -63,6 +77,8 @@ class Session:
             try:
                 message = json.loads(line)
             except ValueError:  # of a login script that prints
+                continue
+            if not isinstance(message, dict):  # so is this
                 continue
             if "error" in message:
                 raise ReleaseError(str(message["error"]))
@@ -79,7 +95,7 @@ class Session:
 
     def _listen(self) -> None:
         assert self._process.stderr is not None
-        with contextlib.suppress(ValueError):  # closed meanwhile
-            while part := self._process.stderr.read1(1 << 16):  # type: ignore[attr-defined]
+        with self._process.stderr as said:
+            while part := said.read1(1 << 16):  # type: ignore[attr-defined]
                 self._said += part
                 del self._said[: -(1 << 16)]
