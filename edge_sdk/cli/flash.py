@@ -53,7 +53,12 @@ def add_to(parser: argparse.ArgumentParser, more: str = "") -> None:
 
 def address(arguments: argparse.Namespace) -> str:
     """Return the address that was given, with what was said beside it."""
-    return f"{arguments.to},accept-new" if arguments.accept_new else str(arguments.to)
+    to = str(arguments.to)
+    if not arguments.accept_new:
+        return to
+    if not to.startswith("ssh:"):
+        raise RequestError(f"--accept-new is for an address of ssh, and {to} is none; leave it out")
+    return f"{to},accept-new"
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:

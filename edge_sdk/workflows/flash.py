@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -26,6 +26,7 @@ from edge_sdk.workflows.sign import stated
 from edge_sdk.workflows.wheelhouse import device_environment
 from runtime.agent.release import RELEASE, Run
 from runtime.bundle import Bundle, open_bundle
+from runtime.model_file import is_model_file
 from runtime.progress import step
 from runtime.sources import needs_system
 from runtime.statements import statement_bytes
@@ -63,6 +64,7 @@ def flash(bundle: str | Path, to: str, options: FlashOptions | None = None) -> R
     EngineError where the device is not reached.
     """
     options = options or FlashOptions()
+    pins = [find_public(name).line for name in options.pin]
     with _opened(bundle) as source:
         way = open_carrier(to)
         if isinstance(way, Medium):
@@ -70,9 +72,14 @@ def flash(bundle: str | Path, to: str, options: FlashOptions | None = None) -> R
                 raise RequestError(
                     f"{to} answers to nobody; leave --canary-shadow out, or flash the device itself"
                 )
-            return _delivered(source, _profile(source, None, options), way, options)
+            return _delivered(source, way, options, pins)
+        if options.key is not None:
+            raise RequestError(
+                "--key signs what is laid on a medium; for a device that answers, sign the bundle: "
+                "edge-sdk sign"
+            )
         with closing(way) as carrier:
-            return _flashed(source, _profile(source, carrier.profile, options), carrier, options)
+            return _flashed(source, carrier, options, pins)
 
 
 def _opened(path: str | Path) -> Bundle:
@@ -80,6 +87,11 @@ def _opened(path: str | Path) -> Bundle:
     try:
         return open_bundle(path)
     except BundleError as error:
+        if is_model_file(path):
+            raise RequestError(
+                f"{path} is a model file and no bundle, so nothing says how it is to answer; make "
+                "a bundle of the model: edge-sdk convert"
+            ) from error
         if Path(path).is_file():
             raise ReleaseError(f"nothing was sent: {error}") from error
         raise
@@ -91,7 +103,16 @@ def _profile(bundle: Bundle, there: Profile | None, options: FlashOptions) -> Pr
     return there or load(str(bundle.manifest.profile["name"]))
 
 
-def _flashed(bundle: Bundle, profile: Profile, carrier: Carrier, options: FlashOptions) -> Report:
+def _elsewhere(bundle: Bundle, profile: Profile) -> list[str]:
+    """Say so where a bundle goes to another device than it was made for."""
+    made = str(bundle.manifest.profile["name"])
+    return [] if made == profile.name else [f"the bundle was made for {made}, not {profile.name}"]
+
+
+def _flashed(
+    bundle: Bundle, carrier: Carrier, options: FlashOptions, pins: Sequence[str]
+) -> Report:
+    profile = _profile(bundle, carrier.profile, options)
     steps = Steps()
     wheel = device_wheel()
     start = time.monotonic()
@@ -101,16 +122,16 @@ def _flashed(bundle: Bundle, profile: Profile, carrier: Carrier, options: FlashO
     with _theirs():
         seat.require_writable(carrier.uri)
     python = options.python or "{}.{}".format(*seat.version[:2])
-    notes = []
+    notes = _elsewhere(bundle, profile)
     if carrier.profile is None:  # a virtual board is an emulator itself
-        notes = proven(bundle.path, profile, options.gate, options.own_lock)
+        notes += proven(bundle.path, profile, options.gate, options.own_lock)
     parcel = _parcel(bundle, profile, python, options)
     with _theirs():
         sent = [] if seat.agent else [carrier.send_agent(wheel)]
     with closing(Session(carrier.run(["session", seat.root]), carrier.uri, steps.take)) as session:
         hello = session.request("hello")
-        for name in options.pin:
-            session.request("pin", line=find_public(name).line)
+        for line in pins:
+            session.request("pin", line=line)
         wanted = session.request("offer", **parcel.offer())
         start = time.monotonic()
         with _theirs():
@@ -174,9 +195,13 @@ def _shadow(options: FlashOptions, parcel: Parcel) -> list[str]:
     return ["--source", source, "--frames", str(options.shadow), "--agreement", agreement]
 
 
-def _delivered(bundle: Bundle, profile: Profile, medium: Medium, options: FlashOptions) -> Report:
+def _delivered(
+    bundle: Bundle, medium: Medium, options: FlashOptions, pins: Sequence[str]
+) -> Report:
     """Lay a release on a medium, which the device installs from when it starts."""
-    notes = proven(bundle.path, profile, options.gate, options.own_lock)
+    profile = _profile(bundle, None, options)
+    notes = _elsewhere(bundle, profile)
+    notes += proven(bundle.path, profile, options.gate, options.own_lock)
     python = options.python or profile.software.python[0]
     parcel = _parcel(bundle, profile, python, options)
     said = b""
@@ -189,7 +214,7 @@ def _delivered(bundle: Bundle, profile: Profile, medium: Medium, options: FlashO
         "signature": parcel.signature,
         "release_signature": said.decode(),
         "allow_downgrade": options.allow_downgrade,
-        "pins": [find_public(name).line for name in options.pin],
+        "pins": list(pins),
     }
     taken = carriers.Parcel(
         wheel=furniture.device,

@@ -11,6 +11,7 @@ from edge_sdk.shipping.keys import SigningKey
 from edge_sdk.workflows.gate import GateOptions
 from edge_sdk.workflows.limits import check_threads
 from runtime.agent.release import Health
+from runtime.agent.services import ServiceOptions
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,9 @@ class FlashOptions:
                 "health is at least one result within some seconds, less than a day; see "
                 "--results and --within"
             )
+        if not 0 < self.golden_s < 86400:
+            raise RequestError("a golden replay takes some seconds, less than a day")
+        ServiceOptions(self.watchdog_s)  # which says what is wrong with it
         if self.wheelhouse is not None and self.lock is not None:
             raise RequestError("a wheelhouse has a lock of its own; leave --lock out")
         if self.shadow < 0 or (self.shadow_source and not self.shadow):
