@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from device_profiles.errors import EdgeError, ReleaseError, RequestError
-from runtime.agent.layout import remove, sync_folder, unwritable
+from runtime.agent.layout import DRAFT, remove, sync_folder, unwritable
 from runtime.agent.unpacked import Unpacked, find, is_module, note, site_of, take
 from runtime.deaths import last_words, signal_of, signal_words
 from runtime.lock_text import LockedWheel, LockText, read_lock
@@ -27,7 +27,7 @@ from runtime.wheel_file import TESTS, sha256, unpack
 
 COMPLETE = "complete"
 _KEY = re.compile(r"[0-9a-f]{32}(-system)?\n?")
-_DRAFT = ".draft-"
+
 _START_S = 300.0
 _STARTS = (
     "import sys, numpy, runtime.bundle\n"
@@ -88,7 +88,7 @@ def build(wanted: Wanted, say: Callable[[str], None]) -> None:
         return
     here = held(place.parent, [wheel.sha256 for wheel in lock.wheels])
     _check_wheels([w for w in lock.wheels if w.sha256 not in here], wanted.wheels, say)
-    draft = place.with_name(f"{_DRAFT}{place.name}")
+    draft = place.with_name(f"{DRAFT}{place.name}")
     try:
         try:
             place.parent.mkdir(parents=True, exist_ok=True)

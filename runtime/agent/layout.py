@@ -23,7 +23,8 @@ from device_profiles.errors import OutputError, ReleaseError
 READY = "ready.json"
 """Written last into `incoming` of what was delivered without a connection."""
 
-_DRAFT = ".draft-"
+DRAFT = ".draft-"
+"""Begins the name of what is not complete."""
 _FINISHERS = ("judges", "boots")
 
 
@@ -178,7 +179,7 @@ def sync_folder(path: Path) -> None:
 
 def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Write a file that is at any instant what it was or what it becomes."""
-    draft = path.with_name(f"{_DRAFT}{path.name}")
+    draft = path.with_name(f"{DRAFT}{path.name}")
     remove(draft)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
@@ -195,7 +196,7 @@ def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
 
 def point(link: Path, target: str) -> None:
     """Let a symbolic link name something else, in one step."""
-    draft = link.with_name(f"{_DRAFT}{link.name}")
+    draft = link.with_name(f"{DRAFT}{link.name}")
     remove(draft)
     os.symlink(target, draft)
     os.rename(draft, link)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import Any
 
-from runtime.agent.layout import Layout, remove, unwritable
+from runtime.agent.layout import DRAFT, Layout, remove, unwritable
 from runtime.agent.resident import python
 from runtime.agent.services import Place, service_of
 
 _OURS = (
-    "current", "state.json", "state.damaged", "releases", "environments", "incoming", "agent",
-    "agents", "keys", "cache", "run", "log", "work", "lock",
+    "current", "state.json", "state.damaged", "releases", "environments", "incoming", "keys",
+    "cache", "run", "log", "work", "agents", "agent", "lock",
 )  # fmt: skip
+"""In the order in which they go: the link, so that nothing is current from then on; and the agent
+after what it is asked to remove, for whoever is cut and asks again."""
 
 
 def uninstall(layout: Layout) -> dict[str, Any]:
@@ -25,7 +28,8 @@ def uninstall(layout: Layout) -> dict[str, Any]:
         service.stop()
         service.remove()
         try:
-            for name in _OURS:  # the link first: nothing is current from then on
+            drafts = (n for n in os.listdir(layout.root) if n.startswith(DRAFT))
+            for name in (*_OURS, *drafts):
                 remove(layout.root / name)
         except OSError as error:
             raise unwritable(layout.root, error) from error
