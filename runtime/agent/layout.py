@@ -25,7 +25,7 @@ READY = "ready.json"
 
 DRAFT = ".draft-"
 """Begins the name of what is not complete."""
-_FINISHERS = ("judges", "boots")
+_FINISHERS = ("judges", "boots", "guards")
 
 
 @dataclass(frozen=True)

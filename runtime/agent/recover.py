@@ -28,7 +28,7 @@ def guard(layout: Layout) -> None:
     hold the lock, and nothing is done.
     """
     try:
-        with layout.alone(patient=False):
+        with layout.alone(what="guards", patient=False):
             trial.counted(layout, trial.settled(layout, load(layout)))
     except ReleaseError:  # somebody is at work
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -177,6 +178,28 @@ def test_nothing_is_stopped_for_a_release_whose_environment_is_gone(stage: Stage
     with pytest.raises(ReleaseError, match=r"the environment of release \w{12} is gone; flash"):
         stage.here(state).back()
     assert (stage.service.told, stage.service.runs) == ([], state.current)
+
+
+def test_a_guard_is_waited_for(stage: Stage) -> None:
+    """It holds the lock at every start: a flash is not to fail for that."""
+    words = "from runtime.agent.layout import *; import sys, time\nl = Layout(Path(sys.argv[1]))\n"
+    words += "with l.alone(what='guards', patient=False): print('in', flush=True); time.sleep(0.5)"
+    command = [sys.executable, "-c", words, str(stage.layout.root)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as guarding:
+        assert guarding.stdout is not None
+        guarding.stdout.readline()
+        with stage.layout.alone():
+            assert guarding.wait(10) == 0
+
+
+def test_the_environment_of_a_release_that_cannot_be_read_stays(stage: Stage) -> None:
+    """It runs; and an agent of another schema may only not understand it."""
+    state = load(stage.layout)
+    about = stage.layout.releases / str(state.current) / RELEASE
+    about.chmod(0o644)
+    about.write_text("{}")
+    collect.collect(stage.layout, state)
+    assert (stage.layout.environments / ENVIRONMENT).is_dir()
 
 
 class Cut(BaseException):
