@@ -37,8 +37,9 @@ def collect(layout: Layout, state: State) -> State:
     if known != state.releases:
         state = save(layout, replace(state, releases=known))
     _keep(layout.releases, kept)
-    environments = {env for env in (_environment(layout, release) for release in kept) if env}
-    _keep(layout.environments, environments)
+    environments = {_environment(layout, release) for release in kept}
+    if None not in environments:  # it may run yet, or be mended
+        _keep(layout.environments, {env for env in environments if env})
     agents = {str(facts.get("agent")) for facts in known.values()}
     _keep(layout.agents, {*agents, _target(layout.agent), own_digest()})
     return state
@@ -68,9 +69,10 @@ def _target(link: Path) -> str:
 
 
 def _environment(layout: Layout, release: str) -> str | None:
-    """Return the environment of a release; none of one whose folder is gone or damaged."""
-    if not is_id(release):
-        return None
+    """Return the environment of a release, empty of one that is gone; None where it is damaged,
+    or written by an agent that this one does not understand."""
+    if not is_id(release) or not (layout.releases / release).is_dir():
+        return ""
     try:
         return Release.from_bytes((layout.releases / release / RELEASE).read_bytes()).environment
     except (OSError, BundleError):
