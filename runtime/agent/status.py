@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from runtime.agent.health import STATS
+from runtime.agent.health import STATS, read_stats
 from runtime.agent.layout import Layout
 from runtime.agent.services import Place, service_of
 from runtime.agent.state import load
@@ -33,11 +33,7 @@ def status(layout: Layout, python: str) -> dict[str, Any]:
     }
 
 
-def _stats(path: Any) -> dict[str, Any]:
+def _stats(path: Path) -> dict[str, Any]:
     """Return what the run that is on says of itself; nothing before its first word."""
-    try:
-        found = json.loads(path.read_bytes()).get("status")
-        age = time.time() - path.stat().st_mtime
-    except (OSError, ValueError, AttributeError):
-        return {}
-    return {**found, "written_s_ago": round(age, 1)} if isinstance(found, dict) else {}
+    found, at = read_stats(path)
+    return {**found, "written_s_ago": round(time.time() - at, 1)} if found else {}

@@ -74,8 +74,7 @@ class Systemd:
     def start(self) -> None:
         """Start it, after the one that runs has ended; see `Service`."""
         self.stop()
-        with contextlib.suppress(FileNotFoundError):
-            (self.work / ENDED).unlink()
+        remove(self.work / ENDED)
         if self._system:
             _hand_over(self.work)
         # So that its ends are counted anew.

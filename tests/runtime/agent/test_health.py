@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,3 +56,23 @@ def test_a_service_that_always_ends_is_given_up_at_once(tmp_path: Path) -> None:
     service = Played(tmp_path, [(None, n) for n in range(9)])
     with pytest.raises(ReleaseError, match="ended 3 times"):
         judge(service, Results(tmp_path), Health(5, 60.0))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "folder", "number", "deep", "words"])
+def test_what_a_service_writes_is_not_trusted(tmp_path: Path, kind: str) -> None:
+    """Root reads it, and a service may be somebody else's by now."""
+    path, secret = tmp_path / STATS, tmp_path / "secret"
+    secret.write_text('{"status": {"results": 9}}')
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "link":
+        path.symlink_to(secret)
+    elif kind == "folder":
+        (path / "more").mkdir(parents=True)
+    else:
+        text = {"number": "5", "deep": "[" * 100_000, "words": '{"status": {"results": "x"}}'}
+        path.write_text(text[kind])
+    results = Results(tmp_path)
+    assert (results.count(), results.engine) == (0, {})
+    results.clear()
+    assert not os.path.lexists(path) and secret.exists()
