@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from typing import Any
 from device_profiles.errors import EdgeError, RequestError
 from runtime.agent.layout import Layout
 from runtime.agent.wire import Wire
+
+_FAULT = 70
+"""EX_SOFTWARE of sysexits.h, as for the command line."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,6 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         wire.put({"error": f"the agent was called wrongly: {error}", "code": 2})
         return 2
+    except Exception as error:  # noqa: BLE001 - told, and not taken for a refusal, which is 1
+        traceback.print_exc()
+        wire.put(
+            {"error": f"a fault of the agent, {type(error).__name__}: {error}", "code": _FAULT}
+        )
+        return _FAULT
     if answer is not None:
         wire.put({"answer": answer})
     return 0
