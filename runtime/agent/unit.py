@@ -80,6 +80,8 @@ def boot_unit(place: Place, system: bool = True) -> str:
         f"ExecStart={_words(place.command('boot', str(place.root)))}",
         "# The processors of a board may need minutes for an environment and its golden replay.",
         "TimeoutStartSec=infinity",
+        "# Who waits to judge a release goes on when this process is killed.",
+        "KillMode=process",
         f"Environment=EDGE_SDK_SERVICE=systemd-{'system' if system else 'user'}",
         "",
         "[Install]",

@@ -43,6 +43,7 @@ ConditionPathExists=$here/incoming/ready.json
 Type=oneshot
 ExecStart=/bin/sh "$here/install.sh" --once
 TimeoutStartSec=infinity
+KillMode=process
 
 [Install]
 WantedBy=multi-user.target

@@ -154,3 +154,9 @@ def test_a_script_for_init_calls_the_agent(tmp_path: Path, script: object) -> No
         end -= 1
         subprocess.run(["sleep", "0.05"], check=True)
     assert sorted(called.read_text().split()) == ["boot", "stop"]
+
+
+@pytest.mark.parametrize("system", [True, False])
+def test_who_judges_outlives_a_boot_that_is_killed(system: bool) -> None:
+    """systemd would end it with the unit, and the trial would wait for the next boot."""
+    assert settings(boot_unit(PLACE, system))["KillMode"] == "process"
