@@ -62,6 +62,9 @@ class Release:
 
     `files` are what its folder holds beside release.json; `unpacked` is what the environment takes
     on the disk, in bytes. `bundle` is the bundle's id. `golden_s` bounds the golden replay.
+
+    A field that is added later is None by default, and so left out of the text: a device holds
+    releases of before, goes back to them, and knows each by the hash of its text.
     """
 
     name: str
