@@ -12,23 +12,30 @@ from runtime.agent.health import STATS
 from runtime.agent.layout import Layout
 from runtime.agent.release import BUNDLE, RELEASE, Release
 from runtime.agent.services import Place, service_of
+from runtime.agent.unit import IDLE
 
 _PROBE_BYTES = 16384
 """What the first stats take, and more."""
+
+
+class IdleError(ReleaseError):
+    """There is nothing to run, and no reason to start it again: a unit is told so by the code."""
+
+    exit_code = IDLE
 
 
 def serve(layout: Layout, python: str) -> None:
     """Become the run of the current release; ReleaseError where there is nothing to run."""
     linked = layout.current_id()
     if linked is None:
-        raise ReleaseError(f"{layout.root} has no release; flash one")
+        raise IdleError(f"{layout.root} has no release; flash one")
     folder = layout.releases / linked
     try:
         release = Release.from_bytes((folder / RELEASE).read_bytes())
     except OSError as error:
         raise ReleaseError(f"the release {linked} cannot be read: {error.strerror}") from error
     if not release.run.words:
-        raise ReleaseError(f"{release.name} was flashed without a source: nothing is to run")
+        raise IdleError(f"{release.name} was flashed without a source: nothing is to run")
     work = service_of(Place(layout.root, python)).work
     kept = _can_write(work)
     os.chdir(work if kept else "/")

@@ -11,6 +11,8 @@ from runtime.agent.services.base import Place, ServiceOptions
 RUN_UNIT = "edge-sdk.service"
 BOOT_UNIT = "edge-sdk-boot.service"
 STATE = "edge-sdk"
+IDLE = 78
+"""What the agent's `serve` ends with where there is nothing to run: EX_CONFIG of sysexits.h."""
 ENDED = "ended"
 """In the folder that a unit runs in: how it ended last."""
 
@@ -47,6 +49,7 @@ def run_unit(place: Place, options: ServiceOptions, system: bool = True, version
         "# One that hangs has nothing to say any more.",
         "WatchdogSignal=SIGKILL",
         "Restart=always",
+        f"RestartPreventExitStatus={IDLE}",
         *(_SLOWER if version >= 254 else ["RestartSec=5"]),
         "# SIGTERM ends a run cleanly; its processes end with it.",
         "KillMode=mixed",
