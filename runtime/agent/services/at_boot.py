@@ -128,16 +128,17 @@ def _change_crontab(place: Place, add: bool) -> None:
     """Put our line into the crontab of this user, or take it out; the others stay as they are."""
     listed = subprocess.run(["crontab", "-l"], check=False, capture_output=True)
     # Without a crontab it says so, and fails.
-    before = listed.stdout.decode().splitlines() if listed.returncode == 0 else []
-    ours = _cron_line(place)
+    before = listed.stdout.split(b"\n") if listed.returncode == 0 else []
+    before = before[:-1] if before[-1:] == [b""] else before
+    ours = os.fsencode(_cron_line(place))
     after = [line for line in before if line != ours] + ([ours] if add else [])
     if after == before:
         return
-    text = "".join(f"{line}\n" for line in after)
-    done = subprocess.run(["crontab", "-"], check=False, input=text.encode(), capture_output=True)
+    text = b"".join(line + b"\n" for line in after)
+    done = subprocess.run(["crontab", "-"], check=False, input=text, capture_output=True)
     if done.returncode != 0:
         said = done.stderr.decode(errors="replace").strip()
-        raise EngineError(f"crontab refuses the line {ours!r}: {said}")
+        raise EngineError(f"crontab refuses the line {_cron_line(place)!r}: {said}")
 
 
 def _cron_line(place: Place) -> str:

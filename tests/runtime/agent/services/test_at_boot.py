@@ -107,6 +107,14 @@ def test_a_user_has_a_line_of_their_crontab(
     (files / "var/spool/cron").mkdir(parents=True)
     (files / "etc/init.d").mkdir(parents=True)  # which a user cannot write
     cron(programs)
+    odd = "# caf\u00e9\x0c\x85\n".encode(
+        "latin-1"
+    )  # of any encoding, with characters that end lines
+    (tmp_path / "tab").write_bytes(odd)
+    at_boot.install(PLACE, files)
+    assert (tmp_path / "tab").read_bytes().startswith(odd + b"@reboot ")
+    at_boot.remove(PLACE, files)
+    assert (tmp_path / "tab").read_bytes() == odd
     (tmp_path / "tab").write_text(OTHERS)
     at_boot.install(PLACE, files)
     at_boot.install(PLACE, files)
