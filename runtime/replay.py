@@ -1,8 +1,8 @@
 """Replay a bundle's golden set here, rung by rung: `python -m runtime.replay BUNDLE [OPTIONS]`.
 
-Each `--source URI` that it is to run on must be one. Prints one JSON line: `rungs` (label, passed, reason, absent, ms), `chosen` (what would run, as
-`Ladder.status`), or `error`. Rungs on plain CPU code must all pass; one on a driver may be refused,
-which is told, where another runs.
+Each `--source URI` that it is to run on must be one. Prints one JSON line: `rungs` (label, passed,
+reason, absent, ms), `chosen` (what would run, as `Ladder.status`), or `error`. Rungs on plain CPU
+code must all pass; one on a driver may be refused, which is told, where another runs.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 Boots are counted in /var/lib/edge/boots. At boot every executable of /etc/edge/boot.d runs, in the
 order of the names, when ssh is up already, and then, as Debian's init and Buildroot's rcS have it,
 /etc/rc2.d/S??* and /etc/init.d/S??* with the word `start`; /etc/edge/service, where there is one,
-is started and started again whenever it ends. Keys come with the boot (/run/edge), never with the disk.
+is started and started again whenever it ends. Keys come with the boot (/run/edge), never with the
+disk.
 """
 
 from __future__ import annotations
