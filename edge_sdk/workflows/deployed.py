@@ -157,7 +157,8 @@ def _status_notes(found: Mapping[str, Any]) -> list[str]:
         found["service"]["restarts"]
     ) else []  # fmt: skip
     trusted = ", ".join(f"{key['name']} ({key['id']})" for key in found["keys"])
-    notes.append(f"trusts {trusted}" if trusted else "trusts any bundle; pin a key: flash --pin")
+    anybody = f"trusts {trusted}" if trusted else "trusts any bundle; pin a key: flash --pin"
+    notes.append(found.get("doubt") or anybody)  # an agent of before has no word for it
     notes.append(f"supervised by {found['service']['kind']}")
     return notes
 

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from device_profiles.errors import ReleaseError
 from runtime.agent.health import STATS, read_stats
 from runtime.agent.layout import Layout
 from runtime.agent.services import Place, service_of
@@ -20,7 +21,10 @@ def status(layout: Layout, python: str) -> dict[str, Any]:
     service = service_of(Place(layout.root, python))
     linked = layout.current_id()
     held = {path.name for path in layout.releases.glob("*") if path.is_dir()}
-    pinned = Pins(layout.keys).keys()
+    try:
+        pinned, doubt = Pins(layout.keys).keys(), ""
+    except ReleaseError as error:  # nothing is taken then, which is what a status is to say
+        pinned, doubt = (), str(error)
     return {
         "root": str(layout.root),
         "running": linked,
@@ -29,6 +33,7 @@ def status(layout: Layout, python: str) -> dict[str, Any]:
         "service": {"kind": service.name, **asdict(service.liveness())},
         "stats": _stats(service.work / STATS),
         "keys": [{"id": key.id, "name": key.name} for key in pinned],
+        "doubt": doubt,
         "at": time.time(),
     }
 
