@@ -37,8 +37,12 @@ def guard(layout: Layout) -> None:
 def finish(layout: Layout, say: Say) -> None:
     """Wait until nobody is at work, then judge what was left on trial, and start what was ended."""
     with layout.alone(wait=True, what="judges"):
-        installation = Installation(layout, trial.settled(layout, load(layout)), say)
+        state = load(layout)
+        cut = state.trial is not None and layout.current_id() != state.trial.release
+        installation = Installation(layout, trial.settled(layout, state), say)
         settle(installation)
+        if cut:  # what runs may have been told to end, and be about to
+            installation.resumed()
         _serving(installation)
 
 

@@ -148,6 +148,18 @@ def test_what_an_agent_ended_before_it_was_killed_is_started_again(stage: Stage)
         assert load(stage.layout).trial is None
 
 
+def test_what_was_told_to_end_is_started_though_it_runs_yet(stage: Stage) -> None:
+    """The agent was killed while it waited for the end."""
+    state = load(stage.layout)
+    stage.service.told.clear()
+    finish(stage.layout, lambda step, **facts: None)
+    assert stage.service.told == [], "nothing was cut"
+    save(stage.layout, replace(state, trial=Trial("b" * 32, state.current, 0)))
+    finish(stage.layout, lambda step, **facts: None)
+    assert stage.service.told == ["start"]
+    assert stage.service.runs == state.current
+
+
 def test_a_boot_without_a_trial_starts_what_is_current(stage: Stage) -> None:
     stage.service.stop()
     boot(stage.layout, lambda step, **facts: None)
