@@ -201,9 +201,16 @@ class Installation:
         except EdgeError as error:
             reason = f"{error}{_when_full(self.layout)}"
             self.undone(reason)
-            linked = self.layout.current_id()
-            after = f"{linked[:12]} is current again" if linked else "nothing is current again"
-            raise ReleaseError(f"{reason}; {after}") from error
+            raise ReleaseError(f"{reason}; {self._after()}") from error
+
+    def _after(self) -> str:
+        """Say what is current after a release was taken back, or could not be."""
+        linked, left = self.layout.current_id(), self.state.trial
+        if linked is None:
+            return "nothing is current again"
+        if left is not None and linked == left.release != left.before:
+            return f"{linked[:12]} is current still, for the link cannot be changed; see the disk"
+        return f"{linked[:12]} is current again"
 
     def _started(self, release: Release, health: Health) -> Healthy | None:
         """Start what the link names and judge it, unless there is nothing to run."""

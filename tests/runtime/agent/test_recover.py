@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from device_profiles.errors import EdgeError, EngineError, ReleaseError, RequestError
+from device_profiles.errors import EdgeError, EngineError, OutputError, ReleaseError, RequestError
 from runtime.agent import collect, install, recover, trial
 from runtime.agent.environment import COMPLETE
 from runtime.agent.install import watched
-from runtime.agent.layout import READY
+from runtime.agent.layout import READY, Layout
 from runtime.agent.recover import boot, finish, guard, settle
 from runtime.agent.release import RELEASE, Health
 from runtime.agent.state import State, Trial, load, save
@@ -164,6 +164,22 @@ def test_a_boot_without_a_trial_starts_what_is_current(stage: Stage) -> None:
     stage.service.stop()
     boot(stage.layout, lambda step, **facts: None)
     assert stage.service.runs == stage.layout.current_id()
+
+
+def test_a_link_that_cannot_go_back_is_told(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that became read-only in the middle of a trial."""
+    real, links = trial._switch, []
+
+    def switch(layout: Layout, release: str | None) -> None:
+        links.append(release)
+        if len(links) > 1:
+            raise OutputError("it is read-only")
+        real(layout, release)
+
+    monkeypatch.setattr(trial, "_switch", switch)
+    stage.service.good = False
+    with pytest.raises(ReleaseError, match="is current still, for the link cannot be changed"):
+        stage.bring(load(stage.layout), "B", 2)
 
 
 def test_a_service_that_cannot_be_set_up_is_a_refusal(
