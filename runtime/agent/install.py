@@ -200,7 +200,10 @@ class Installation:
             self.state = trial.keep(self.layout, self.state)
         except EdgeError as error:
             reason = f"{error}{_when_full(self.layout)}"
-            self.undone(reason)
+            try:
+                self.undone(reason)
+            except EdgeError as fault:
+                reason += f"; what was before does not start: {fault}"
             raise ReleaseError(f"{reason}; {self._after()}") from error
 
     def _after(self) -> str:

@@ -166,6 +166,24 @@ def test_a_boot_without_a_trial_starts_what_is_current(stage: Stage) -> None:
     assert stage.service.runs == stage.layout.current_id()
 
 
+def test_both_reasons_are_told_where_what_was_before_does_not_start(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = stage.layout.current_id()
+    real = stage.service.start
+
+    def start() -> None:
+        if stage.layout.current_id() == before:
+            raise EngineError("systemctl start: access denied")
+        real()
+
+    monkeypatch.setattr(stage.service, "start", start)
+    stage.service.good = False
+    said = r"0 of 1 results.*; what was before does not start: systemctl start: access denied; "
+    with pytest.raises(ReleaseError, match=f"{said}{str(before)[:12]} is current again"):
+        stage.bring(load(stage.layout), "B", 2)
+
+
 def test_a_link_that_cannot_go_back_is_told(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system that became read-only in the middle of a trial."""
     real, links = trial._switch, []
