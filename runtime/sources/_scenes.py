@@ -41,12 +41,18 @@ class SceneOptions:
     size: float = 0.9
 
 
+def _nothing(_uri: str, _options: SceneOptions) -> None:
+    """Find nothing wrong."""
+
+
 @dataclass(frozen=True)
 class Scene:
-    """How to make a view, and whether the time of its capture is written into it."""
+    """How to make a view, whether the time of its capture is written into it, and what raises
+    SourceError where it could not be made, without making it."""
 
     make: Callable[[str, SceneOptions], Callable[[int], View]]
     clock: bool = False
+    check: Callable[[str, SceneOptions], object] = _nothing
 
 
 def _noise(_uri: str, options: SceneOptions) -> Callable[[int], View]:
@@ -142,5 +148,5 @@ SCENES: Mapping[str, Scene] = {
     "noise": Scene(_noise),
     "shapes": Scene(_shapes),
     "clock": Scene(_shapes, clock=True),
-    "cards": Scene(_cards),
+    "cards": Scene(_cards, check=_find_cards),
 }

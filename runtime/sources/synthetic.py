@@ -33,8 +33,27 @@ def open_source(uri: str) -> Synthetic:
 
 
 def check(uri: str) -> None:
-    """Raise SourceError for what could not be made: to make it is to know."""
-    Synthetic(uri).close()
+    """Raise SourceError for what could not be made."""
+    kind, options = _asked(uri)
+    SCENES[kind].check(uri, options)
+
+
+def _asked(uri: str) -> tuple[str, SceneOptions]:
+    """Return the scene and the options that `uri` names; SourceError where it names none."""
+    kind = uri.removeprefix("synthetic:").partition("?")[0]
+    if kind not in SCENES:
+        raise SourceError(f"{redacted(uri)}: there is no scene {kind!r}; {hint(kind, SCENES)}")
+    options = read_options(uri, SceneOptions)
+    for name in ("width", "height", "fps", "hold", "size"):
+        if not getattr(options, name) > 0:
+            raise SourceError(f"{redacted(uri)}: option {name} must be positive")
+    if options.size > 1:
+        raise SourceError(f"{redacted(uri)}: option size is a share, at most 1")
+    if SCENES[kind].clock and (options.width < 48 or options.height < 24):
+        raise SourceError(
+            f"{redacted(uri)}: a clock needs 48 x 24 pixels; ask for a larger picture"
+        )
+    return kind, options
 
 
 class Synthetic:
@@ -43,19 +62,7 @@ class Synthetic:
     policy: Policy | None = None
 
     def __init__(self, uri: str) -> None:
-        kind = uri.removeprefix("synthetic:").partition("?")[0]
-        if kind not in SCENES:
-            raise SourceError(f"{redacted(uri)}: there is no scene {kind!r}; {hint(kind, SCENES)}")
-        options = read_options(uri, SceneOptions)
-        for name in ("width", "height", "fps", "hold", "size"):
-            if not getattr(options, name) > 0:
-                raise SourceError(f"{redacted(uri)}: option {name} must be positive")
-        if options.size > 1:
-            raise SourceError(f"{redacted(uri)}: option size is a share, at most 1")
-        if SCENES[kind].clock and (options.width < 48 or options.height < 24):
-            raise SourceError(
-                f"{redacted(uri)}: a clock needs 48 x 24 pixels; ask for a larger picture"
-            )
+        kind, options = _asked(uri)
         self.uri = redacted(uri)
         self.live = options.live
         self.fps: float | None = options.fps
