@@ -72,6 +72,11 @@ def flash(bundle: str | Path, to: str, options: FlashOptions | None = None) -> R
                 raise RequestError(
                     f"{to} answers to nobody; leave --canary-shadow out, or flash the device itself"
                 )
+            if options.key is not None and not source.statements:
+                raise RequestError(
+                    f"{bundle} is not signed, and a device with pins would refuse it; sign it: "
+                    "edge-sdk sign"
+                )
             return _delivered(source, way, options, pins)
         if options.key is not None:
             raise RequestError(

@@ -46,6 +46,14 @@ def test_a_key_for_a_device_that_answers(tmp_path: Path) -> None:
         flash(write_variant(tmp_path / "a.edge"), f"local:{tmp_path}/d", FlashOptions(key=key))
 
 
+def test_a_medium_for_a_device_that_would_refuse_it(tmp_path: Path) -> None:
+    key: Any = object()
+    (tmp_path / "stick").mkdir()
+    with pytest.raises(RequestError, match=r"a\.edge is not signed, and a device with pins would"):
+        flash(write_variant(tmp_path / "a.edge"), f"folder:{tmp_path}/stick", FlashOptions(key=key))
+    assert list((tmp_path / "stick").iterdir()) == []
+
+
 def test_a_model_file_is_no_bundle(edge: Run, tmp_path: Path) -> None:
     (tmp_path / "net.tflite").write_bytes(b"\x1c\0\0\0TFL3" + bytes(64))
     said = edge("flash", tmp_path / "net.tflite", "--to", f"local:{tmp_path}/device")
