@@ -16,7 +16,7 @@ from runtime.agent.release import Health
 from runtime.agent.services.base import Liveness, Service
 
 STATS = "stats.json"
-LOOK_S = 0.1
+LOOK_S = 0.05
 _MOST_BYTES = 1 << 20
 MOST_RESTARTS = 2
 """How often it may end by itself before it is given up: a camera may need a second attempt."""
