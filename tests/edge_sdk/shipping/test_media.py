@@ -125,7 +125,7 @@ def test_a_mounted_system_installs_it_at_boot(system: Path, parcel: Parcel) -> N
     assert os.readlink(root / "agent") == agent_folder(parcel.wheel)
     units = system / "etc/systemd/system"
     unit = (units / "edge-sdk-boot.service").read_text()
-    assert "/usr/bin/python3 -I /opt/edge-sdk/agent/agent.py boot /opt/edge-sdk" in unit
+    assert "/usr/bin/python3 -IS /opt/edge-sdk/agent/agent.py boot /opt/edge-sdk" in unit
     link = units / "multi-user.target.wants/edge-sdk-boot.service"
     assert os.readlink(link) == "/etc/systemd/system/edge-sdk-boot.service"
     assert str(system) not in unit, "its own paths, not those of this machine"
