@@ -12,10 +12,9 @@ from edge_sdk.report import Report, Table
 from edge_sdk.shipping.carriers import Carrier, open_live
 from edge_sdk.shipping.device_wheel import device_wheel
 from edge_sdk.shipping.session import Session
-from edge_sdk.workflows.flash_report import signed
+from edge_sdk.workflows.flash_report import SHORT, signed
 from runtime.progress import step
 
-_SHORT = 12
 _EVENTS = 12
 _RESIDENT = "agent"
 
@@ -164,7 +163,7 @@ def _status_notes(found: Mapping[str, Any]) -> list[str]:
 
 
 def _short(identity: str | None) -> str:
-    return (identity or "")[:_SHORT]
+    return (identity or "")[:SHORT]
 
 
 def _when(at: float) -> str:

@@ -13,7 +13,9 @@ from edge_sdk.workflows.cells import percent
 if TYPE_CHECKING:  # it needs numpy, and a rollback does not
     from edge_sdk.shipping.parcel import Parcel
 
-_SHORT = 12
+SHORT = 12
+"""How much of an id is shown."""
+
 _MS = "golden run, ms"
 _NO_CLOCK = "the seconds of these steps are an emulator's, and say nothing of the device"
 _CHANGED = ("what", "before", "now")
@@ -51,7 +53,7 @@ def flash_report(done: Flashed) -> Report:
     return Report(
         title=f"{release.name} on {done.uri}",
         summary=(
-            f"release {new[:_SHORT]} runs on {known[new]['rung']}, in {seconds:.1f} s, "
+            f"release {new[:SHORT]} runs on {known[new]['rung']}, in {seconds:.1f} s, "
             f"{sent / 1e6:.2f} MB sent{serves}."
         ),
         tables=(
@@ -90,8 +92,8 @@ def _changed(old: str | None, before: Mapping[str, Any], new: str, now: Mapping[
         return name, value(before) if before else None, value(now)
 
     return (
-        ("release", old[:_SHORT] if old else None, new[:_SHORT]),
-        row("bundle", lambda f: f"{f.get('name')} {str(f.get('bundle'))[:_SHORT]}"),
+        ("release", old[:SHORT] if old else None, new[:SHORT]),
+        row("bundle", lambda f: f"{f.get('name')} {str(f.get('bundle'))[:SHORT]}"),
         row("signed", signed),
         row("runs", lambda f: f.get("rung")),
         row("engine", lambda f: f"{f.get('engine')} {f.get('engine_version')}"),
@@ -170,7 +172,7 @@ def delivery_report(
     return Report(
         title=f"{release.name} on {medium.uri}",
         summary=(
-            f"release {release.id[:_SHORT]} lies in {done.folder}: {done.files} files, "
+            f"release {release.id[:SHORT]} lies in {done.folder}: {done.files} files, "
             f"{done.bytes / 1e6:.1f} MB, in {done.seconds:.1f} s. Nothing runs yet: the device "
             "verifies and installs it when it starts."
         ),
