@@ -43,7 +43,8 @@ def finish(layout: Layout, say: Say) -> None:
         settle(installation)
         if cut:  # what runs may have been told to end, and be about to
             installation.resumed()
-        _serving(installation)
+        else:
+            _serving(installation)
 
 
 def settle(installation: Installation) -> None:
