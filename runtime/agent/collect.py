@@ -10,7 +10,7 @@ from pathlib import Path
 from device_profiles.errors import BundleError
 from runtime.agent.layout import Layout, remove
 from runtime.agent.release import RELEASE, Release, is_id
-from runtime.agent.resident import own_digest
+from runtime.agent.resident import linked, own_digest
 from runtime.agent.state import State, save
 
 KEPT = 3
@@ -41,7 +41,8 @@ def collect(layout: Layout, state: State) -> State:
     if None not in environments:  # it may run yet, or be mended
         _keep(layout.environments, {env for env in environments if env})
     agents = {str(facts.get("agent")) for facts in known.values()}
-    _keep(layout.agents, {*agents, _target(layout.agent), own_digest()})
+    before = state.trial.agent if state.trial is not None else None
+    _keep(layout.agents, {*agents, linked(layout) or "", before or "", own_digest()})
     return state
 
 
@@ -59,13 +60,6 @@ def _keep(folder: Path, names: Collection[str], files: bool = False) -> None:
         path = folder / name
         if name not in names and (files or path.is_dir()):
             remove(path)
-
-
-def _target(link: Path) -> str:
-    try:
-        return os.path.basename(os.readlink(link))
-    except FileNotFoundError:
-        return ""
 
 
 def _environment(layout: Layout, release: str) -> str | None:

@@ -87,7 +87,6 @@ class Installation:
             raise
         self.switched(release)
         with self._as_the_disk_allows("tidy"):
-            adopt(self.layout)
             self._tidied()
         return self.state
 

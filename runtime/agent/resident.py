@@ -44,10 +44,22 @@ def prepare(layout: Layout) -> None:
         raise unwritable(layout.root, error) from error
 
 
+def linked(layout: Layout) -> str | None:
+    """Return the digest of the agent that starts the service; None where there is none yet."""
+    try:
+        return os.path.basename(os.readlink(layout.agent))
+    except FileNotFoundError:
+        return None
+
+
 def adopt(layout: Layout) -> None:
     """Let the agent that runs be the one that starts the service from now on."""
-    digest = own_digest()
-    if not (layout.agents / digest).is_dir():
+    restore(layout, own_digest())
+
+
+def restore(layout: Layout, digest: str | None) -> None:
+    """Let another agent start the service, where it is there and does not do so already."""
+    if digest is None or digest == linked(layout) or not (layout.agents / digest).is_dir():
         return
     try:
         point(layout.agent, f"agents/{digest}")

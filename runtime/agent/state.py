@@ -19,12 +19,14 @@ KEPT_EVENTS = 200
 @dataclass(frozen=True)
 class Trial:
     """A release that was switched to and is not yet kept: what was before it, since when
-    (`time.time`), and how often it was started without anybody who judges it."""
+    (`time.time`), how often it was started without anybody who judges it, and which agent started
+    the service before."""
 
     release: str
     before: str | None
     since: float
     starts: int = 0
+    agent: str | None = None
 
 
 @dataclass(frozen=True)

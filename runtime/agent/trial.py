@@ -3,9 +3,11 @@
 The order of the writes is what makes it safe. The journal says what will be tried before the link
 is changed, and that it is over after: whatever is cut, link and journal say together where it was.
 
-    begin   journal: trial of B, A before it  ->  link to B
+    begin   journal: trial of B, A before it  ->  B's agent  ->  link to B
     keep    journal: B is current, no trial
-    undo    link to A  ->  journal: no trial
+    undo    link to A  ->  A's agent  ->  journal: no trial
+
+A release is tried by the agent that it came with, which is what will start it from then on.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from runtime.agent import resident
 from runtime.agent.layout import Layout, unwritable
 from runtime.agent.state import State, Trial, save
 
@@ -28,9 +31,10 @@ def begin(
 
     `stop` ends what runs, when the journal is written: a full disk has cost nothing until then.
     """
-    trial = Trial(release, state.current, time.time())
+    trial = Trial(release, state.current, time.time(), agent=resident.linked(layout))
     state = save(layout, replace(state, trial=trial).noted("switched", release))
     stop()
+    resident.adopt(layout)
     _switch(layout, release)
     return state
 
@@ -63,6 +67,7 @@ def undo(layout: Layout, state: State, reason: str) -> State:
     assert state.trial is not None
     release, before = state.trial.release, state.trial.before
     _switch(layout, before)
+    resident.restore(layout, state.trial.agent)
     if release not in (state.current, state.previous):  # it never was kept
         state = state.knowing(release, {"failed": reason})
     return save(layout, replace(state, trial=None).noted("rolled back", release, reason))
@@ -78,6 +83,7 @@ def settled(layout: Layout, state: State) -> State:
     if state.trial is not None:
         if linked == state.trial.release:
             return state
+        resident.restore(layout, state.trial.agent)
         interrupted = replace(state, trial=None)
         state = save(layout, interrupted.noted("interrupted", state.trial.release))
     if linked != state.current:
