@@ -79,14 +79,20 @@ find "$draft" -type d -exec chmod 755 {{}} +
 find "$draft" -type f -exec chmod 644 {{}} +
 sync
 [ -d "$root/$agent" ] || mv "$draft/agent" "$root/$agent"
+exec 9>>"$root/lock"  # flock(1) is of util-linux, and of busybox
+if command -v flock >/dev/null && ! flock -n 9; then
+  echo "edge-sdk: a flash is at work on $root; try again when it is done" >&2
+  exit 1
+fi
 rm -rf "$root/incoming"
 mv "$draft/incoming" "$root/incoming"
+exec 9>&-
 rm -rf "$draft"
 [ -e "$root/agent" ] || ln -sfn "$agent" "$root/agent"
 sync
 
 code=0
-python3 -I "$root/$agent/agent.py" boot "$root" || code=$?
+python3 -IS "$root/$agent/agent.py" boot "$root" || code=$?
 # 0: it is installed; 1: it was judged, and does not hold. What else there is may be mended.
 if [ -n "$once" ] && [ "$code" -le 1 ]; then
   rm -rf "$here/incoming" || true

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -332,11 +333,26 @@ def test_the_script_installs_what_lies_beside_it(
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.split() == ["boot", *str(root).split(), ID, "ready.json", "wheels"]
     assert holds(root, parcel) and os.readlink(root / "agent") == agent_folder(parcel.wheel)
-    assert sorted(os.listdir(root)) == ["agent", "agents", "incoming"]
+    assert sorted(os.listdir(root)) == ["agent", "agents", "incoming", "lock"]
     # A stick goes to many devices: what is on it stays; and again is as good as once.
     assert holds(stick / "edge-sdk", parcel)
     assert run(script, str(root), tmp_path=tmp_path, CODE="1").returncode == 1
     assert holds(root, parcel)
+
+
+def test_the_script_does_not_take_a_flash_its_files(
+    stick: Path, parcel: Parcel, tmp_path: Path
+) -> None:
+    medium(f"folder:{stick}").deliver(parcel)
+    root = tmp_path / "device"
+    (root / "incoming").mkdir(parents=True)
+    (root / "incoming" / "half").write_text("being sent")
+    with (root / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = run(stick / "edge-sdk/install.sh", str(root), tmp_path=tmp_path)
+    assert (done.returncode, "a flash is at work" in done.stderr) == (1, True)
+    assert (root / "incoming" / "half").read_text() == "being sent"
+    assert sorted(os.listdir(root)) == ["agents", "incoming", "lock"]
 
 
 def test_the_first_boot_is_left_to_a_unit_that_survives_a_power_cut(
