@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from runtime.status import RunStatus
 
 Observer = Callable[[RunStatus], None]
-"""Is told the state of the run once a second and at the end, by a thread of its own."""
+"""Is told the state of the run at its first result, once a second and at the end, by a thread of
+its own."""
 
 _log = logging.getLogger("edge_sdk.monitor")
 

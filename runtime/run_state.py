@@ -180,7 +180,8 @@ class RunState:
         """End an interval: return its status, with the health of the board read anew."""
         now, results = time.monotonic(), self.results
         since, before = self._lap
-        if now - since >= SHORTEST_LAP_S:  # what is left over at the end says nothing
+        whole = now - since >= SHORTEST_LAP_S  # what is left over at the end says nothing
+        if whole:
             self._fps = (results - before) / (now - since)
             self._lap = (now, results)
             self._recent = self._times.lap()
@@ -188,7 +189,7 @@ class RunState:
             health = self._options.board()
             self._board = health.to_json()
             governor = self._options.governor
-            if governor is not None:
+            if governor is not None and whole:
                 governor.observe(health, self._fps, now)
             if governor is not None and governor.interval_s:
                 limit = {"limit_fps": round(1 / governor.interval_s, 3)}
