@@ -13,7 +13,7 @@ from edge_sdk.report import Report, Table
 from edge_sdk.shipping.carriers import Carrier, open_live
 from edge_sdk.shipping.device_wheel import DeviceWheel
 from edge_sdk.shipping.session import Session
-from edge_sdk.workflows.flash_report import SHORT, signed
+from edge_sdk.workflows.flash_report import NO_CLOCK, SHORT, signed
 from runtime.progress import step
 
 _EVENTS = 12
@@ -56,6 +56,7 @@ def rollback(to: str) -> Report:
         ),
         tables=(Table("What changed", ("what", "before", "now"), rows),),
         facts={"seconds": round(end - start, 3), "state": state},
+        notes=() if carrier.profile is None else (NO_CLOCK,),
     )
 
 

@@ -17,7 +17,7 @@ SHORT = 12
 """How much of an id is shown."""
 
 _MS = "golden run, ms"
-_NO_CLOCK = "the seconds of these steps are an emulator's, and say nothing of the device"
+NO_CLOCK = "the seconds are an emulator's, and say nothing of the device"
 _CHANGED = ("what", "before", "now")
 _STEPS = ("step", "seconds")
 Rows = tuple[tuple[str, Any, Any], ...]
@@ -84,7 +84,7 @@ def _rows(done: Flashed, rows: Rows) -> Rows:
 
 
 def _clock(done: Flashed) -> list[str]:
-    return [_NO_CLOCK] if done.emulated else []
+    return [NO_CLOCK] if done.emulated else []
 
 
 def _changed(old: str | None, before: Mapping[str, Any], new: str, now: Mapping[str, Any]) -> Rows:
